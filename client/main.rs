@@ -1,0 +1,3 @@
+//! `synod`: the shell and the nodes.
+
+fn main() {}
