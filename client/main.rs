@@ -1,3 +1,109 @@
 //! `synod`: the shell and the nodes.
 
-fn main() {}
+mod args;
+mod cluster;
+mod command;
+mod console;
+mod execute;
+mod scenario;
+mod serve;
+mod shell;
+
+use std::env;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use args::{Action, Args, ShellArgs};
+use cluster::{Cluster, ClusterError};
+use console::Console;
+use execute::Lab;
+use shell::{Executor, Source, Status};
+
+fn main() -> ExitCode {
+    let args = Args::from_process();
+    start_log(args.verbose);
+    let status = match &args.action {
+        None => run_shell(&args.shell),
+        Some(Action::Serve(args)) => serve::serve(args),
+        Some(Action::Up(args)) => serve::up(args),
+    };
+    status.into()
+}
+
+fn run_shell(args: &ShellArgs) -> Status {
+    let mut console = Console::new(args.output);
+    // Read before any node is started: a script that is not there starts nothing.
+    let source = match Source::choose(&args.command, args.file.as_deref()) {
+        Ok(source) => source,
+        Err(error) => {
+            console.error(&error.to_string());
+            return console.end("", Status::Usage);
+        }
+    };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone()) {
+        log::warn!("Ctrl-C will end the shell: {error}");
+    }
+    let cluster = match &args.connect {
+        Some(address) => Cluster::connect(address),
+        None => Cluster::open(&args.local),
+    };
+    let opened = cluster.and_then(|cluster| {
+        // A race makes two calls that block, and asks all nodes meanwhile.
+        let threads = cluster.ports().len() + 2;
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("caller {at}")).build();
+        let pool = pool.map_err(|error| ClusterError::NotOurs(format!("cannot start threads: {error}")))?;
+        Ok((cluster, pool))
+    });
+    let (cluster, pool) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            console.error(&error.to_string());
+            return console.end("", Status::Unavailable);
+        }
+    };
+    let mut lab = Lab { cluster, console, interrupted: interrupted.clone(), pool };
+    if matches!(source, Source::Terminal) {
+        // A closed terminal shows at the prompt.
+        _ = lab.show(&greeting(&lab.cluster));
+    }
+    shell::run(source, &mut lab, args.keep_going, history_file(), &interrupted)
+}
+
+fn greeting(cluster: &Cluster) -> String {
+    let ports: Vec<String> = cluster.ports().iter().map(ToString::to_string).collect();
+    let whose = if cluster.is_own() { "started" } else { "found running" };
+    format!(
+        "Synod: {} nodes {whose}, on ports {}. Type help, or try: set value 5 on {}\n",
+        ports.len(),
+        ports.join(" "),
+        ports.first().map_or("8000", String::as_str)
+    )
+}
+
+/// Where the prompt remembers lines, if there is a prompt and a home.
+fn history_file() -> Option<PathBuf> {
+    let home = env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
+        let home = PathBuf::from(env::var_os("HOME")?);
+        Some(home.join(".local").join("state"))
+    })?;
+    std::io::stdin().is_terminal().then(|| home.join("synod_history"))
+}
+
+/// Logs to stderr. Without `-v` RUST_LOG decides, and without that warnings are shown.
+fn start_log(verbose: u8) {
+    let filter = match verbose {
+        0 => {
+            return env_logger::Builder::from_env(env_logger::Env::new().default_filter_or("warn")).init();
+        }
+        1 => "warn,synod=info",
+        2 => "warn,synod=debug",
+        // Rustyline logs every key, on the very terminal where they are typed.
+        _ => "trace,rustyline=warn",
+    };
+    env_logger::Builder::new().parse_filters(filter).init();
+}

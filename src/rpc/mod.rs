@@ -1,3 +1,12 @@
-//! The transport: XML-RPC over HTTP, in (`door`) and out (`peers`).
+//! The transport: XML-RPC over HTTP, in ([`door`]) and out ([`peers`]), and the methods in between.
 
+pub mod answers;
+pub mod client;
 pub mod door;
+pub mod faults;
+pub mod methods;
+mod multicall;
+pub mod peers;
+pub(crate) mod service;
+pub mod text;
+pub mod wire;

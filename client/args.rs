@@ -1,0 +1,275 @@
+//! The command line of `synod`.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::command::help;
+
+/// A small cluster that agrees, and shows how: five Paxos nodes and a shell to drive them.
+///
+/// Without a subcommand it opens the shell. If no nodes listen on the ports yet, the shell starts them and stops them
+/// when it leaves; their state stays on disk. If nodes answer there, it uses them.
+#[derive(Debug, Parser)]
+#[command(name = "synod", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to do instead of opening the shell.
+    #[command(subcommand)]
+    pub(crate) action: Option<Action>,
+
+    /// How the shell runs.
+    #[command(flatten)]
+    pub(crate) shell: ShellArgs,
+
+    /// Log more to stderr: -v what happens, -vv how, -vvv every detail; RUST_LOG does without it.
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+}
+
+/// The ways to run nodes without a shell.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Run one node in the foreground, until Ctrl-C or SIGTERM.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// Run a local cluster without a shell, for other programs to call, until Ctrl-C or SIGTERM.
+    #[command(after_help = UP_EXAMPLES)]
+    Up(LocalArgs),
+}
+
+/// A cluster on this machine, whose nodes are named by their ports.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct LocalArgs {
+    /// How many nodes the cluster has; a majority of them must be up to agree.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub(crate) nodes: u32,
+
+    /// The port of the first node; the others take the ports behind it.
+    #[arg(long, value_name = "PORT", default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=65535))]
+    pub(crate) base_port: u32,
+
+    /// Where the nodes keep their state, each in a directory named after its port.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub(crate) data: PathBuf,
+}
+
+/// How the shell runs.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct ShellArgs {
+    /// The cluster that the shell uses if it is not told to `connect`.
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+
+    /// Use a running cluster instead; any of its nodes will do, it knows the others.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["nodes", "base_port", "data"], value_parser = to_address)]
+    pub(crate) connect: Option<String>,
+
+    /// Run this command and leave; may be given several times.
+    #[arg(short, long, value_name = "CMD", conflicts_with = "file")]
+    pub(crate) command: Vec<String>,
+
+    /// Run the commands of this file, one on a line, and leave; `-` is stdin.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Go on after a command that failed; the exit code is still that of the first failure.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+
+    /// How results are written to stdout.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON object on a line for each result.
+    Json,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// The id of this node; in a local cluster it is its port.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) id: u32,
+
+    /// Where this node listens; port 0 takes any free port.
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "cluster", value_parser = to_listen_address)]
+    pub(crate) listen: Option<String>,
+
+    /// A member of the cluster; given once for each, this node included.
+    #[arg(long = "member", value_name = "ID=HOST:PORT", required_unless_present = "cluster")]
+    pub(crate) members: Vec<MemberArg>,
+
+    /// A file that lists the members, instead of --listen and --member.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) cluster: Option<PathBuf>,
+
+    /// Where this node keeps its state [default: a directory named after its id in `data`].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Allow what only a lab may do: restart, gates and faults.
+    #[arg(long)]
+    pub(crate) lab: bool,
+
+    /// Stop when stdin reaches its end, so that a node never outlives the shell that started it.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// A member of the cluster, as `8001=127.0.0.1:8001`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemberArg {
+    /// Its id, from 1.
+    pub(crate) id: u32,
+    /// Its address, `HOST:PORT`.
+    pub(crate) address: String,
+}
+
+impl FromStr for MemberArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (id, address) =
+            text.split_once('=').ok_or("a member looks like ID=HOST:PORT, as in 8001=127.0.0.1:8001")?;
+        let id = to_number(id)
+            .filter(|&id| id > 0)
+            .ok_or_else(|| format!("the id must be a number from 1 to {}, not '{id}'", u32::MAX))?;
+        Ok(Self { id, address: to_address(address)? })
+    }
+}
+
+impl Args {
+    /// Reads the process's arguments; prints and exits by itself for `--help` (0) and for mistakes (2).
+    pub(crate) fn from_process() -> Self {
+        Self::read(env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads arguments, the program's name first.
+    fn read<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words).map_err(explain_shell_command)?;
+        let args = Self::from_arg_matches(&matches)?;
+        match &args.action {
+            None if args.shell.connect.is_none() => check_ports(&args.shell.local)?,
+            None => {}
+            Some(Action::Up(local)) => check_ports(local)?,
+            Some(Action::Serve(serve)) => check_members(serve)?,
+        }
+        if args.action.is_some() {
+            check_no_shell_arguments(&matches)?;
+        }
+        Ok(args)
+    }
+}
+
+/// What is meant for the shell must not silently do nothing in front of a subcommand. Clap could forbid it by itself,
+/// but then `-v` as well.
+fn check_no_shell_arguments(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let command = Args::command();
+    let given = command.get_arguments().find(|arg| {
+        arg.get_id() != "verbose" && matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+    });
+    match given.and_then(Arg::get_long) {
+        Some(name) => Err(mistake(format!("--{name} is for the shell; what is meant for a subcommand goes behind it"))),
+        None => Ok(()),
+    }
+}
+
+/// `synod status` is an easy mistake, so its message says how it is meant.
+fn explain_shell_command(error: clap::Error) -> clap::Error {
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if help::find(word).is_some() => {
+            mistake(format!("'{word}' is a command of the shell; to run it from here: synod -c '{word} ...'"))
+        }
+        _ => error,
+    }
+}
+
+fn check_ports(local: &LocalArgs) -> Result<(), clap::Error> {
+    let last = local.base_port + local.nodes - 1;
+    if last <= u32::from(u16::MAX) {
+        return Ok(());
+    }
+    Err(mistake(format!(
+        "the last of {} nodes from port {} would need the port {last}, but ports end at 65535",
+        local.nodes, local.base_port
+    )))
+}
+
+fn check_members(serve: &ServeArgs) -> Result<(), clap::Error> {
+    let mut ids = BTreeSet::new();
+    match serve.members.iter().find(|member| !ids.insert(member.id)) {
+        Some(member) => Err(mistake(format!("the member {} is given twice", member.id))),
+        None => Ok(()),
+    }
+}
+
+fn mistake(message: String) -> clap::Error {
+    Args::command().error(ErrorKind::ValueValidation, message)
+}
+
+/// An address somebody can be reached at.
+fn to_address(text: &str) -> Result<String, String> {
+    match to_listen_address(text)?.ends_with(":0") {
+        true => Err("port 0 is only good for listening".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// An address to listen at, where port 0 stands for any free port. An IPv6 host stands in brackets.
+fn to_listen_address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("an address looks like HOST:PORT, as in 127.0.0.1:8000")?;
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err("the host is missing; an address looks like 127.0.0.1:8000".to_owned());
+    }
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return Err("an IPv6 host needs brackets, as in [::1]:8000".to_owned());
+    }
+    match to_number(port) {
+        // Leading zeros would make two spellings of one address.
+        Some(number) if number <= 65535 && number.to_string() == port => Ok(text.to_owned()),
+        _ => Err(format!("the port must be a number up to 65535, not '{port}'")),
+    }
+}
+
+/// A number of digits only; `parse` alone would take `+5`.
+fn to_number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  synod                                       open the shell on nodes 8000 to 8004
+  synod -c 'set value 5 on 8000' -c status    run two commands and leave
+  synod -f demo.synod --keep-going            run a script to its end
+  echo status | synod --output json           take commands from a pipe
+  synod --nodes 3 --base-port 9000            a smaller cluster on other ports
+  synod --connect 127.0.0.1:8000              use a cluster that runs elsewhere
+
+Exit codes: 0 done, 1 refused or not chosen as asked, 2 usage, 3 unavailable, 4 outcome unknown.
+Type 'help' in the shell for its commands.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  synod serve --id 8000 --listen 127.0.0.1:8000 \\
+      --member 8000=127.0.0.1:8000 --member 8001=127.0.0.1:8001 --member 8002=127.0.0.1:8002
+  synod serve --id 8001 --cluster cluster.toml --data /var/lib/synod";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  synod up
+  synod up --nodes 3 --base-port 9000 --data /tmp/synod";

@@ -1,0 +1,271 @@
+//! The nodes that the shell speaks to: its own child processes, or ones that run already.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+use synod::rpc::answers::{Status as NodeStatus, Version};
+use synod::rpc::client::{CallError, Client};
+
+use crate::args::LocalArgs;
+use crate::command::Port;
+
+/// A call of the shell waits longer than the longest deadline it asks a node for.
+const TIMEOUT: Duration = Duration::from_secs(65);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(2);
+
+/// Why the shell has no cluster.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    #[error(
+        "port {port} is used by another program, which is no Synod node; choose other ports with --base-port, or stop \
+         that program"
+    )]
+    PortInUse { port: Port },
+    #[error("{address} does not answer as a Synod node: {source}")]
+    NoNode { address: String, source: Box<CallError> },
+    #[error("node {port} did not start: {why}")]
+    NotStarted { port: Port, why: String },
+    #[error("{0}")]
+    NotOurs(String),
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: io::Error },
+}
+
+/// One node, as the shell sees it.
+pub(crate) struct Member {
+    pub(crate) address: String,
+    pub(crate) client: Client,
+    process: Option<Child>,
+}
+
+/// All nodes, by port.
+pub(crate) struct Cluster {
+    members: BTreeMap<Port, Member>,
+    /// Where the nodes keep their state, if they are children of this process.
+    data: Option<PathBuf>,
+}
+
+impl Cluster {
+    /// The cluster on these ports: started if nothing listens there, used if nodes answer.
+    pub(crate) fn open(local: &LocalArgs) -> Result<Self, ClusterError> {
+        let ports: Vec<Port> = (local.base_port..local.base_port + local.nodes).filter_map(Port::new).collect();
+        let listening: Vec<Port> = ports.iter().copied().filter(|&port| is_listening(port)).collect();
+        let Some(&first) = listening.first() else { return Self::start(&ports, &local.data) };
+        for &port in &listening {
+            let answer: Result<Version, _> = Client::new(&address_of(port), START_TIMEOUT).call("synod.version", &());
+            if let Err(error) = answer {
+                debug!("{port}: {error}");
+                return Err(ClusterError::PortInUse { port });
+            }
+        }
+        Self::connect(&address_of(first))
+    }
+
+    /// A running cluster, of which one node is known.
+    pub(crate) fn connect(address: &str) -> Result<Self, ClusterError> {
+        let status: NodeStatus = Client::new(address, START_TIMEOUT)
+            .call("status", &())
+            .map_err(|source| ClusterError::NoNode { address: address.to_owned(), source: Box::new(source) })?;
+        let member = |member: synod::rpc::answers::Member| {
+            let port = Port::new(member.node.number()).ok_or_else(|| {
+                ClusterError::NotOurs(format!("node id {} is above 65535, which this shell cannot name", member.node))
+            })?;
+            Ok((port, Member { client: Client::new(&member.address, TIMEOUT), address: member.address, process: None }))
+        };
+        Ok(Self { members: status.members.into_iter().map(member).collect::<Result<_, _>>()?, data: None })
+    }
+
+    /// Starts the nodes as child processes, and waits until all answer.
+    pub(crate) fn start(ports: &[Port], data: &Path) -> Result<Self, ClusterError> {
+        let member = |&port: &Port| {
+            let address = address_of(port);
+            (port, Member { client: Client::new(&address, TIMEOUT), address, process: None })
+        };
+        let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()) };
+        for &port in ports {
+            cluster.spawn(port)?;
+        }
+        for &port in ports {
+            cluster.wait_until_up(port)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Whether the nodes are children of this process, so that they can be crashed and started.
+    pub(crate) fn is_own(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// The nodes' directory, if they are children of this process.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    pub(crate) fn ports(&self) -> Vec<Port> {
+        self.members.keys().copied().collect()
+    }
+
+    pub(crate) fn member(&self, port: Port) -> Option<&Member> {
+        self.members.get(&port)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Port, &Member)> {
+        self.members.iter().map(|(port, member)| (*port, member))
+    }
+
+    /// Kills a node as a crash would: at once, with whatever it was doing.
+    pub(crate) fn crash(&mut self, port: Port) -> Result<(), ClusterError> {
+        let member = self.own(port)?;
+        let Some(mut process) = member.process.take() else {
+            return Err(ClusterError::NotOurs(format!("node {port} is down already; 'start {port}' starts it")));
+        };
+        let killed = process.kill().and_then(|()| process.wait());
+        killed.map(|_| ()).map_err(|source| ClusterError::Io { doing: format!("killing node {port}"), source })
+    }
+
+    /// Starts a node that is down, on what it had on disk.
+    pub(crate) fn start_again(&mut self, port: Port) -> Result<(), ClusterError> {
+        let member = self.own(port)?;
+        if let Some(process) = &mut member.process
+            && matches!(process.try_wait(), Ok(None))
+        {
+            return Err(ClusterError::NotOurs(format!("node {port} is up already")));
+        }
+        member.process = None;
+        self.spawn(port)?;
+        self.wait_until_up(port)
+    }
+
+    /// Nodes of ours that have ended although nobody asked them to.
+    pub(crate) fn reap(&mut self) -> Vec<Port> {
+        let mut ended = Vec::new();
+        for (port, member) in &mut self.members {
+            if let Some(process) = &mut member.process
+                && let Ok(Some(status)) = process.try_wait()
+            {
+                warn!("node {port} ended: {status}");
+                member.process = None;
+                ended.push(*port);
+            }
+        }
+        ended
+    }
+
+    fn own(&mut self, port: Port) -> Result<&mut Member, ClusterError> {
+        if self.data.is_none() {
+            let text = "these nodes were not started by this shell, so it does not stop or start them".to_owned();
+            return Err(ClusterError::NotOurs(text));
+        }
+        let unknown = || ClusterError::NotOurs(format!("there is no node {port} in this cluster"));
+        self.members.get_mut(&port).ok_or_else(unknown)
+    }
+
+    fn spawn(&mut self, port: Port) -> Result<(), ClusterError> {
+        let Some(data) = &self.data else { return Ok(()) };
+        let dir = data.join(port.to_string());
+        let io = |doing: String| move |source| ClusterError::Io { doing, source };
+        fs::create_dir_all(&dir).map_err(io(format!("making {}", dir.display())))?;
+        let log_file = dir.join("node.log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&log_file)
+            .map_err(io(format!("opening {}", log_file.display())))?;
+        let program = std::env::current_exe().map_err(io("finding this program".to_owned()))?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--lab", "--until-stdin-closes", "--id", &port.to_string()]);
+        command.args(["--listen", &address_of(port)]).arg("--data").arg(&dir);
+        for other in self.members.keys() {
+            command.arg("--member").arg(format!("{other}={}", address_of(*other)));
+        }
+        // A group of its own: Ctrl-C at the terminal is meant for the shell. The pipe ends with the shell, however that
+        // ends, and the node with the pipe.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+        let process = command.spawn().map_err(io(format!("starting node {port}")))?;
+        info!("node {port} is process {}", process.id());
+        if let Some(member) = self.members.get_mut(&port) {
+            member.process = Some(process);
+        }
+        Ok(())
+    }
+
+    fn wait_until_up(&mut self, port: Port) -> Result<(), ClusterError> {
+        let data = self.data.clone();
+        let Some(member) = self.members.get_mut(&port) else { return Ok(()) };
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            let answer: Result<Version, _> = member.client.call("synod.version", &());
+            let Err(error) = answer else { return Ok(()) };
+            if let Some(process) = &mut member.process
+                && let Ok(Some(status)) = process.try_wait()
+            {
+                member.process = None;
+                let said =
+                    data.map(|data| last_line(&data.join(port.to_string()).join("node.log"))).unwrap_or_default();
+                let why = if said.is_empty() { format!("it ended with {status}") } else { said };
+                return Err(ClusterError::NotStarted { port, why });
+            }
+            if Instant::now() > deadline {
+                return Err(ClusterError::NotStarted { port, why: format!("it does not answer: {error}") });
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Cluster {
+    /// Asks all nodes to stop at once, then waits for each.
+    fn drop(&mut self) {
+        let mut processes: Vec<(Port, Child)> =
+            self.members.iter_mut().filter_map(|(port, member)| Some((*port, member.process.take()?))).collect();
+        for (_, process) in &mut processes {
+            drop(process.stdin.take());
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        for (port, mut process) in processes {
+            while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(POLL);
+            }
+            if matches!(process.try_wait(), Ok(None)) {
+                warn!("node {port} does not stop by itself, and is killed");
+                _ = process.kill();
+                _ = process.wait();
+            }
+        }
+    }
+}
+
+fn address_of(port: Port) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn is_listening(port: Port) -> bool {
+    let Ok(port) = u16::try_from(port.number()) else { return false };
+    TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok()
+}
+
+/// The last line of a node's log, without what the logger puts before it.
+fn last_line(log: &Path) -> String {
+    const TAIL: u64 = 2000;
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    line.split_once("] ").map_or(line, |(_, message)| message).to_owned()
+}

@@ -1,0 +1,139 @@
+//! Completion and hints, as pure functions over the line.
+
+use crate::command::Port;
+use crate::command::help::{self, COMMANDS, Help, Verb};
+use crate::command::words::{Shape, Word, Words};
+
+/// What the word before byte `pos` could become: where that word starts, and what to put there. A candidate that wants
+/// another word behind it ends in a space.
+pub(super) fn complete(line: &str, pos: usize, ports: &[Port]) -> (usize, Vec<String>) {
+    let Some(before) = line.get(..pos) else {
+        return (pos, Vec::new());
+    };
+    let mut words = cut(before);
+    // Inside quotes everything is text.
+    if words.last().is_some_and(|word| word.shape == Shape::Open) {
+        return (pos, Vec::new());
+    }
+    let partial = if ends_a_word(before) { None } else { words.pop() };
+    let (start, typed) = partial.map_or((pos, ""), |word| (word.start, word.raw));
+    let mut candidates = candidates(&words, typed, ports);
+    candidates.retain(|candidate| starts_with(candidate, typed));
+    (start, candidates)
+}
+
+/// The rest of the usage line, to be shown behind the cursor if it stands at the end of the line.
+pub(super) fn hint(line: &str, pos: usize) -> Option<String> {
+    if pos != line.len() {
+        return None;
+    }
+    let words = cut(line);
+    let first = words.first()?;
+    if words.last()?.shape == Shape::Open {
+        return None;
+    }
+    let at_first = words.len() == 1 && !ends_a_word(line);
+    let Some(help) = help::find(first.raw) else {
+        return if at_first { only_command(first.raw) } else { None };
+    };
+    let missing = match help.verb {
+        Verb::Set => missing_of_set(&words)?.to_owned(),
+        _ => parameters(help, words.len()),
+    };
+    let space = if ends_a_word(line) { "" } else { " " };
+    (!missing.is_empty()).then(|| format!("{space}{missing}"))
+}
+
+/// The words of a line, cut as the parser cuts them.
+fn cut(line: &str) -> Vec<Word<'_>> {
+    let mut rest = Words::new(line);
+    let mut words: Vec<Word<'_>> = rest.by_ref().take(2).collect();
+    if words.first().is_some_and(|word| word.is("set")) && !rest.at_quote() {
+        rest = rest.without_quotes();
+    }
+    words.extend(rest);
+    words
+}
+
+fn ends_a_word(line: &str) -> bool {
+    line.chars().next_back().is_none_or(char::is_whitespace)
+}
+
+/// Everything that could stand behind the whole words `done`.
+fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
+    let Some(first) = done.first() else {
+        return commands(typed, true);
+    };
+    let Some(help) = help::find(first.raw) else {
+        return Vec::new();
+    };
+    match (help.verb, done.len()) {
+        (Verb::Set, 1) => vec!["value ".to_owned()],
+        (Verb::Set, _) => match missing_of_set(done) {
+            Some("on <port>") => vec!["on ".to_owned()],
+            Some("<port>") => ports.iter().map(Port::to_string).collect(),
+            _ => Vec::new(),
+        },
+        (Verb::Race(_), 1) => ports.iter().map(|port| format!("{port} ")).collect(),
+        (Verb::Race(_), 2) => {
+            // The two proposers must differ, so the first one is no candidate.
+            let first = done[1].raw;
+            let others = ports.iter().map(Port::to_string).filter(|port| port != first);
+            others.map(|port| format!("{port} ")).collect()
+        }
+        (Verb::Crash | Verb::Start, 1) => ports.iter().map(Port::to_string).collect(),
+        (Verb::Help, 1) => commands(typed, false),
+        _ => Vec::new(),
+    }
+}
+
+/// The names of the commands, and their aliases once something is typed that only they could mean.
+fn commands(typed: &str, with_space: bool) -> Vec<String> {
+    COMMANDS
+        .iter()
+        .flat_map(|help| help::names(help).map(move |name| (help, name)))
+        .filter(|(help, name)| *name == help.name || !typed.is_empty())
+        .map(|(help, name)| {
+            let space = if with_space && !parameters(help, 1).is_empty() { " " } else { "" };
+            format!("{name}{space}")
+        })
+        .collect()
+}
+
+/// The rest of the only command that starts with `typed`, with its parameters.
+fn only_command(typed: &str) -> Option<String> {
+    let mut matching = COMMANDS
+        .iter()
+        .flat_map(|help| help::names(help).map(move |name| (help, name)))
+        .filter(|(_, name)| starts_with(name, typed));
+    let (help, name) = matching.next()?;
+    if matching.next().is_some() {
+        return None;
+    }
+    // `starts_with` compares as many bytes, and names are ASCII.
+    let rest = &name[typed.len()..];
+    let parameters = parameters(help, 1);
+    Some(if parameters.is_empty() { rest.to_owned() } else { format!("{rest} {parameters}") })
+}
+
+/// The words of the usage line behind its first `given`.
+fn parameters(help: &Help, given: usize) -> String {
+    help.usage.split_whitespace().skip(given).collect::<Vec<_>>().join(" ")
+}
+
+/// What `set value <v> on <port>` still wants behind `words`, whose value may be any number of words.
+fn missing_of_set(words: &[Word<'_>]) -> Option<&'static str> {
+    match words {
+        [_] => Some("value <v> on <port>"),
+        [_, value, ..] if !value.is("value") => None,
+        [_, _] => Some("<v> on <port>"),
+        [_, _, _, .., on] if on.is("on") => Some("<port>"),
+        [_, _, _, .., on, _] if on.is("on") => Some(""),
+        _ => Some("on <port>"),
+    }
+}
+
+/// Whether `name` starts with `typed`, in any case.
+fn starts_with(name: &str, typed: &str) -> bool {
+    name.get(..typed.len()).is_some_and(|start| start.eq_ignore_ascii_case(typed))
+}

@@ -1,0 +1,3 @@
+//! What a lab node can do beyond a node in service: hold messages back, so that a race comes out the same every time.
+
+pub mod gates;

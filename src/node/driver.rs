@@ -1,0 +1,358 @@
+//! The driver: the one thread that owns a node's protocols and its store.
+//!
+//! It takes all inputs that are waiting, steps the protocols, writes all records of the batch in one transaction, and
+//! then lets go of what had to wait for it. Nobody else touches the protocols, so they have no locks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use log::{info, warn};
+
+use super::scribe::{Job, Scribe, Task};
+use super::status::{Counters, InstanceStatus, Snapshot};
+use crate::protocol::durable::Remembered;
+use crate::protocol::host::{Host, Sender};
+use crate::protocol::paxos::{Outcome, Proposal};
+use crate::protocol::types::{Instance, NodeId, RequestId, Value};
+use crate::protocol::{Effect, Event, Message, Out, Record};
+use crate::rpc::peers::{Outgoing, Peers};
+use crate::rpc::text;
+use crate::store::decided_files::Line;
+use crate::store::{Store, StoreError};
+
+/// The length of a tick.
+pub const TICK: Duration = Duration::from_millis(10);
+/// Inputs taken into one batch at most, so that the first does not wait for ever.
+const MAX_BATCH: usize = 1024;
+/// Ticks made up for after a stall; what exceeds them is forgotten: deadlines then last longer, nothing worse.
+const MAX_LATE_TICKS: u32 = 5;
+/// After so many ticks without an input the store may do its housekeeping.
+const IDLE_TICKS: u32 = 50;
+
+/// What reaches the driver.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
+    Call { sender: Sender, message: Message, reply: SyncSender<Reaction> },
+    /// What came back from a peer, or was let go by a gate.
+    Arrived(Vec<(Sender, Message)>),
+    /// A client proposes.
+    Propose { wish: Wish, reply: SyncSender<Outcome> },
+    /// A client asks what is known of an instance.
+    Decided { instance: Instance, reply: SyncSender<Option<Remembered>> },
+    /// Forget everything; answers the new generation.
+    Restart { reply: SyncSender<u64> },
+    /// A client asks how the node is, and about at most so many instances from this one on.
+    Status { from: Option<Instance>, limit: usize, reply: SyncSender<Snapshot> },
+    /// No more inputs will be answered: write and end.
+    Stop,
+}
+
+/// A client's proposal, before it has a name: see [`Proposal`].
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) instance: Instance,
+    pub(crate) value: Value,
+    pub(crate) deadline_ticks: u64,
+    pub(crate) impatient: u32,
+    pub(crate) ballot_ticks: Option<u64>,
+}
+
+/// What a message led to at its receiver, for the sender that waits.
+#[derive(Debug)]
+pub(crate) struct Reaction {
+    /// The receiver's generation.
+    pub(crate) generation: u64,
+    /// The message addressed to the sender, if there was one.
+    pub(crate) message: Option<Message>,
+    /// Why the message was dropped, if it was.
+    pub(crate) ignored: Option<&'static str>,
+}
+
+/// What follows from a batch, in order.
+enum Action {
+    Save(Record),
+    Note(Record),
+    Send(Outgoing),
+    React(SyncSender<Reaction>, Reaction),
+    Answer(SyncSender<Outcome>, Outcome),
+    Restarted(SyncSender<u64>, u64),
+    Write(Task),
+}
+
+pub(super) struct Driver {
+    host: Host,
+    store: Box<dyn Store>,
+    inbox: Receiver<Input>,
+    peers: Arc<Peers>,
+    scribe: Scribe,
+    /// The clients that wait for an outcome.
+    clients: BTreeMap<RequestId, SyncSender<Outcome>>,
+    next_request: u64,
+    next_tick: Instant,
+    idle_ticks: u32,
+    out: Out,
+    actions: Vec<Action>,
+    counters: Counters,
+}
+
+impl Driver {
+    pub(super) fn new(
+        host: Host,
+        store: Box<dyn Store>,
+        inbox: Receiver<Input>,
+        peers: Arc<Peers>,
+        scribe: Scribe,
+    ) -> Self {
+        Self {
+            host,
+            store,
+            inbox,
+            peers,
+            scribe,
+            clients: BTreeMap::new(),
+            next_request: 0,
+            next_tick: Instant::now(),
+            idle_ticks: 0,
+            out: Out::default(),
+            actions: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Runs until [`Input::Stop`], or until the store fails.
+    pub(super) fn run(mut self) -> Result<(), StoreError> {
+        let mut batch = VecDeque::new();
+        loop {
+            match self.inbox.recv_timeout(self.next_tick.saturating_duration_since(Instant::now())) {
+                Ok(input) => {
+                    batch.push_back(input);
+                    batch.extend(self.inbox.try_iter().take(MAX_BATCH));
+                    self.idle_ticks = 0;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            let mut stopping = false;
+            while let Some(input) = batch.pop_front() {
+                stopping |= matches!(input, Input::Stop);
+                self.step(input);
+            }
+            let due = self.ticks_due();
+            for _ in 0..due {
+                self.host.on_tick(&mut self.out);
+                self.collect(None, None);
+            }
+            self.perform()?;
+            if due > 0 {
+                self.peers.release_expired();
+                self.idle_ticks = self.idle_ticks.saturating_add(due);
+                if self.idle_ticks >= IDLE_TICKS {
+                    self.idle_ticks = 0;
+                    self.store.idle()?;
+                }
+            }
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    fn ticks_due(&mut self) -> u32 {
+        let now = Instant::now();
+        let mut due = 0;
+        while self.next_tick <= now && due < MAX_LATE_TICKS {
+            self.next_tick += TICK;
+            due += 1;
+        }
+        if self.next_tick <= now {
+            self.next_tick = now + TICK;
+        }
+        due
+    }
+
+    fn step(&mut self, input: Input) {
+        match input {
+            Input::Call { sender, message, reply } => {
+                self.counters.messages_in += 1;
+                self.host.on_message(sender, message, &mut self.out);
+                self.collect(Some((sender.from, reply)), None);
+            }
+            Input::Arrived(messages) => {
+                for (sender, message) in messages {
+                    self.counters.messages_in += 1;
+                    self.host.on_message(sender, message, &mut self.out);
+                    self.collect(None, None);
+                }
+            }
+            Input::Propose { wish, reply } => {
+                self.counters.proposals += 1;
+                self.next_request += 1;
+                let request = RequestId(self.next_request);
+                self.clients.insert(request, reply);
+                let Wish { instance, value, deadline_ticks, impatient, ballot_ticks } = wish;
+                let proposal = Proposal { request, instance, value, deadline_ticks, impatient, ballot_ticks };
+                self.host.propose(proposal, &mut self.out);
+                self.collect(None, None);
+            }
+            Input::Restart { reply } => {
+                // What the gates held belongs to the past.
+                drop(self.peers.gates().open_all());
+                self.host.restart(&mut self.out);
+                self.collect(None, Some(reply));
+            }
+            // Whoever asked may have gone: an answer that nobody takes is dropped, here and below.
+            Input::Decided { instance, reply } => {
+                _ = reply.send(self.host.paxos().remembered(&instance).cloned());
+            }
+            Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
+            Input::Stop => {}
+        }
+    }
+
+    /// Turns the effects of one step into actions: what is addressed to the caller becomes the answer to its call, what
+    /// the node sends to itself becomes an input, at once.
+    fn collect(&mut self, mut caller: Option<(NodeId, SyncSender<Reaction>)>, restart: Option<SyncSender<u64>>) {
+        let me = self.host.id();
+        let mut own = VecDeque::new();
+        let mut reaction = Reaction { generation: self.host.generation(), message: None, ignored: None };
+        loop {
+            for effect in self.out.drain() {
+                match effect {
+                    Effect::Save(record) => self.actions.push(Action::Save(record)),
+                    Effect::Note(record) => self.actions.push(Action::Note(record)),
+                    Effect::Send { to, message } => {
+                        let outgoing = Outgoing { to, generation: self.host.generation(), message };
+                        if to == me {
+                            own.extend(self.peers.admit(outgoing));
+                        } else if reaction.message.is_none() && caller.as_ref().is_some_and(|(from, _)| *from == to) {
+                            reaction.message = Some(outgoing.message);
+                        } else {
+                            self.actions.push(Action::Send(outgoing));
+                        }
+                    }
+                    Effect::Notify(Event::Ignored { reason, .. }) => reaction.ignored = Some(reason),
+                    Effect::Notify(event) => {
+                        Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
+                    }
+                }
+            }
+            let Some(outgoing) = own.pop_front() else { break };
+            let sender = Sender { from: me, generation: Some(outgoing.generation) };
+            self.host.on_message(sender, outgoing.message, &mut self.out);
+        }
+        if let Some((_, reply)) = caller.take() {
+            self.actions.push(Action::React(reply, reaction));
+        }
+        if let Some(reply) = restart {
+            self.actions.push(Action::Restarted(reply, self.host.generation()));
+        }
+    }
+
+    fn notify(
+        event: Event,
+        clients: &mut BTreeMap<RequestId, SyncSender<Outcome>>,
+        counters: &mut Counters,
+        actions: &mut Vec<Action>,
+    ) {
+        match event {
+            Event::Answered { request, outcome } => {
+                if let Some(client) = clients.remove(&request) {
+                    actions.push(Action::Answer(client, outcome));
+                }
+            }
+            Event::Decided { instance, value, .. } => {
+                counters.decisions += 1;
+                let line = Line::new(instance, &local_time(), &text::shown(&value));
+                actions.push(Action::Write(Task::Write(line)));
+            }
+            Event::Restarted { generation } => {
+                info!("restarted: this is generation {generation} now");
+                actions.push(Action::Write(Task::Clear));
+            }
+            Event::Proposing { .. } => counters.ballots += 1,
+            Event::Ignored { .. } => {}
+        }
+    }
+
+    /// Does what the batch asks for: what comes before the first save at once, then all records
+    /// in one transaction, then the rest; last the decided files, and the clients that wait for them.
+    fn perform(&mut self) -> Result<(), StoreError> {
+        if self.actions.is_empty() {
+            return Ok(());
+        }
+        let mut must_sync = false;
+        let (mut records, mut later, mut tasks, mut answers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Save(record) => {
+                    must_sync = true;
+                    records.push(record);
+                }
+                Action::Note(record) => records.push(record),
+                Action::Write(task) => tasks.push(task),
+                Action::Answer(client, outcome) => answers.push((client, outcome)),
+                Action::Send(outgoing) if !must_sync => self.peers.send(outgoing),
+                action => later.push(action),
+            }
+        }
+        if !records.is_empty() {
+            self.counters.batches += 1;
+            self.counters.records += records.len() as u64;
+            if let Err(error) = self.store.write(&records, &local_time(), must_sync) {
+                // Whoever waits hears that the node stopped: nothing that was not written is ever acknowledged.
+                warn!("the store failed, so this node stops: {error}");
+                return Err(error);
+            }
+        }
+        let mut restarts = Vec::new();
+        for action in later {
+            match action {
+                Action::Send(outgoing) => self.peers.send(outgoing),
+                Action::React(caller, reaction) => _ = caller.send(reaction),
+                Action::Restarted(client, generation) => restarts.push((client, generation)),
+                Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
+            }
+        }
+        let answer = move || {
+            answers.into_iter().for_each(|(client, outcome)| _ = client.send(outcome));
+            restarts.into_iter().for_each(|(client, generation)| _ = client.send(generation));
+        };
+        if tasks.is_empty() {
+            answer();
+        } else {
+            self.scribe.hand_over(Job { tasks, then: Box::new(answer) });
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, from: Option<&Instance>, limit: usize) -> Snapshot {
+        let paxos = self.host.paxos();
+        let all = paxos.instances();
+        let first = from.cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
+        let instances = all.range((first, std::ops::Bound::Unbounded)).take(limit);
+        Snapshot {
+            generation: self.host.generation(),
+            instances: instances
+                .map(|(instance, state)| InstanceStatus {
+                    instance: instance.clone(),
+                    state: state.clone(),
+                    proposing: paxos.running_ballot(instance),
+                })
+                .collect(),
+            instances_total: all.len(),
+            decided_total: paxos.decided_count(),
+            ballots_running: paxos.running(),
+            files_pending: self.scribe.pending(),
+            counters: self.counters,
+        }
+    }
+}
+
+/// The local time, `2026-11-20 09:44:00`.
+fn local_time() -> String {
+    Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
+}

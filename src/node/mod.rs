@@ -1,0 +1,173 @@
+//! A node: the driver, its store, the senders to its peers and the door, put together and taken apart again.
+//!
+//! # Threads
+//!
+//! | thread | how many | what it does |
+//! |---|---|---|
+//! | driver | 1 | owns the protocols and the store; see [`driver`] |
+//! | scribe | 1 | writes the decided files, and answers the calls that wait for them |
+//! | sender | 1 a peer | sends what is queued for the peer, and brings the answers back |
+//! | accept | 1 | takes connections |
+//! | connection | 1 a connection | reads a call, hands it to the driver, waits, writes the answer |
+
+pub(crate) mod core;
+pub mod driver;
+mod scribe;
+pub mod status;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use log::{error, info};
+use parking_lot::Mutex;
+
+use crate::protocol::host::Host;
+use crate::protocol::paxos;
+use crate::protocol::quorum::Members;
+use crate::protocol::types::NodeId;
+use crate::rpc::door::{self, Door};
+use crate::rpc::peers::Peers;
+use crate::rpc::service::Service;
+use crate::rpc::text;
+use crate::store::decided_files::{DecidedFiles, Line};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Store, StoreError};
+use core::Core;
+use driver::{Driver, Input};
+use scribe::Scribe;
+
+/// How long a stopping node waits for the calls in flight: longer than the longest deadline of a call would keep a
+/// shell waiting, so those that are not answered by then hear that the node stopped.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a node is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its id.
+    pub id: NodeId,
+    /// All members, itself included, and where they listen, `HOST:PORT`.
+    pub members: BTreeMap<NodeId, String>,
+    /// Where it keeps its state.
+    pub data: PathBuf,
+    /// Whether it may be restarted, gated and spoken to by guests.
+    pub lab: bool,
+    /// What the protocol can be told.
+    pub paxos: paxos::Options,
+}
+
+/// Why a node did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The settings contradict each other.
+    #[error("{0}")]
+    Settings(String),
+    /// What it remembers cannot be read, or could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system refused a thread, a file or a socket.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A thread panicked: a bug, which the log tells more about.
+    #[error("the node's driver panicked; this is a bug, and the log above tells more")]
+    Panicked,
+}
+
+/// A running node. Dropping it stops it.
+pub struct Node {
+    core: Arc<Core>,
+    door: Door,
+    driver: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+}
+
+impl Node {
+    /// Starts a node on a socket that listens already.
+    ///
+    /// # Errors
+    /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
+    pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
+        let Settings { id, members, data, lab, paxos } = settings;
+        let ids = Members::new(members.keys().copied())
+            .filter(|ids| ids.contains(id))
+            .ok_or_else(|| NodeError::Settings(format!("node {id} is not among the members it was given")))?;
+        let io = |doing| move |source| NodeError::Io { doing, source };
+        let address = listener.local_addr().map_err(io("asking for the address that was bound"))?;
+
+        let mut store = Sqlite::open(&data, id)?;
+        let durable = store.load()?;
+        info!("node {id}: generation {}, {} instances", durable.generation, durable.instances.len());
+        let files = DecidedFiles::open(&data.join("decided")).map_err(io("making the directory of decided files"))?;
+        let line = |decision: crate::store::Decision| {
+            Line::new(decision.instance, &decision.at, &text::shown(&decision.value))
+        };
+        files
+            .rebuild(store.decisions()?.into_iter().map(line).collect())
+            .map_err(io("bringing the decided files up to date"))?;
+
+        let seed = getrandom::u64().map_err(|error| NodeError::Io {
+            doing: "asking for a random number",
+            source: io::Error::other(error.to_string()),
+        })?;
+        let host = Host::new(id, ids, paxos, durable, seed);
+        let (inbox, inputs) = channel();
+        let peers = Arc::new(Peers::start(id, &members, inbox.clone()).map_err(io("starting the senders"))?);
+        let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
+        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe);
+        let core = Core { id, address, members, lab, since: Instant::now(), peers, inbox };
+        let core = Arc::new(core);
+        let service = Arc::new(Service::new(core.clone()));
+        let driver = thread::Builder::new()
+            .name(format!("{id} driver"))
+            .spawn(move || driver.run())
+            .map_err(io("starting the driver"))?;
+        let door = Door::open(listener, door::Options::default(), service).map_err(io("opening the door"))?;
+        Ok(Self { core, door, driver: Mutex::new(Some(driver)) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.core.address
+    }
+
+    /// Whether the driver has ended, which it does by itself only when the store failed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.driver.lock().as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops: no new calls, those in flight are answered, what was decided is written. Stopping twice does nothing.
+    ///
+    /// # Errors
+    /// What made the node end by itself, if it did.
+    pub fn stop(&self) -> Result<(), NodeError> {
+        let Some(driver) = self.driver.lock().take() else { return Ok(()) };
+        // A driver that has ended answers nobody: then there is nothing to wait for.
+        self.door.close(if driver.is_finished() { Duration::ZERO } else { GRACE });
+        _ = self.core.inbox.send(Input::Stop);
+        let ended = driver.join();
+        self.core.peers.stop();
+        match ended {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(NodeError::Panicked),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            error!("node {}: {error}", self.core.id);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a node remembers: the meaning of its records.
+//!
+//! Both stores come down to this: SQLite loads it, the simulation replays records into it, and a node starts from it.
+
+use std::collections::BTreeMap;
+
+use super::Record;
+use super::types::{Ballot, Instance, Value};
+
+/// A node's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durable {
+    /// Counts the restarts of the lab; the first life is 1.
+    pub generation: u64,
+    /// Whether the node followed the others into its generation, and was not itself told to restart since.
+    pub followed: bool,
+    /// What it promised, accepted and learned, by instance.
+    pub instances: BTreeMap<Instance, Remembered>,
+    /// The decided instances, in the order in which this node learned them.
+    pub decided: Vec<Instance>,
+}
+
+/// What is remembered of one instance. Lamport's acceptor keeps the first two.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The highest ballot promised.
+    pub promised: Option<Ballot>,
+    /// The highest ballot accepted, and its value.
+    pub accepted: Option<(Ballot, Value)>,
+    /// What was chosen, and the ballot in which this node learned it.
+    pub decided: Option<(Ballot, Value)>,
+}
+
+impl Default for Durable {
+    fn default() -> Self {
+        Self { generation: 1, followed: false, instances: BTreeMap::new(), decided: Vec::new() }
+    }
+}
+
+impl Durable {
+    /// Takes one record more.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Promise { instance, ballot } => self.instance(instance).promised = Some(*ballot),
+            Record::Accept { instance, ballot, value } => {
+                let remembered = self.instance(instance);
+                remembered.promised = Some(*ballot);
+                remembered.accepted = Some((*ballot, value.clone()));
+            }
+            Record::Decide { instance, ballot, value } => {
+                self.instance(instance).decided = Some((*ballot, value.clone()));
+                self.decided.push(instance.clone());
+            }
+            Record::Generation { generation, followed } => {
+                *self = Self { generation: *generation, followed: *followed, ..Self::default() };
+            }
+        }
+    }
+
+    fn instance(&mut self, instance: &Instance) -> &mut Remembered {
+        if !self.instances.contains_key(instance) {
+            self.instances.insert(instance.clone(), Remembered::default());
+        }
+        self.instances.get_mut(instance).expect("it was just inserted")
+    }
+}

@@ -1,0 +1,149 @@
+//! One node's protocols together, and the generation they live in.
+//!
+//! # Generations
+//!
+//! `restart` wipes a lab node between two tests. Nodes are told one after the other, while messages are under way, so
+//! every message carries its sender's generation, and a node listens only to its own: what was said before a restart
+//! never acts after it.
+//!
+//! - A restart moves the node to the next generation. It forgets all it knew, and clients that wait are told so.
+//! - A node that hears of a higher generation follows: it forgets everything too. So the whole lab moves on together,
+//!   also a node that was down when the others were told; and the forgetful acceptor that a restarted node is never
+//!   votes beside others that remember.
+//! - A node that has followed, and knows nothing yet, is as good as restarted: told to restart it stays. So telling all
+//!   nodes, in any order, ends with all in the same generation.
+//!
+//! *Caveat*: while the lab is cut in two and only one side is restarted, both sides count generations on their own. When
+//! they meet, the side that counted less forgets.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::durable::Durable;
+use super::paxos::{Options, Outcome, Paxos, Proposal};
+use super::quorum::Members;
+use super::types::NodeId;
+use super::{Event, Message, Out, Record};
+
+/// Who sent a message, out of which generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// The sender; [`NodeId::GUEST`] for someone who is no member.
+    pub from: NodeId,
+    /// The sender's generation; a guest has none, and speaks to whatever is there.
+    pub generation: Option<u64>,
+}
+
+impl Sender {
+    /// Someone who is no member.
+    pub const GUEST: Self = Self { from: NodeId::GUEST, generation: None };
+}
+
+/// All protocols of a node.
+#[derive(Debug)]
+pub struct Host {
+    id: NodeId,
+    members: Members,
+    options: Options,
+    generation: u64,
+    /// Whether the node merely followed the others into its generation.
+    followed: bool,
+    paxos: Paxos,
+    rng: Pcg64Mcg,
+}
+
+impl Host {
+    /// Starts from what the node remembers. The seed decides the lengths of pauses, and nothing else.
+    #[must_use]
+    pub fn new(id: NodeId, members: Members, options: Options, durable: Durable, seed: u64) -> Self {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let (generation, followed) = (durable.generation, durable.followed);
+        let paxos = Paxos::new(id, members.clone(), options, durable, Pcg64Mcg::seed_from_u64(rng.random()));
+        Self { id, members, options, generation, followed, paxos, rng }
+    }
+
+    /// Handles one message, unless it comes from a stranger or out of another generation.
+    pub fn on_message(&mut self, sender: Sender, message: Message, out: &mut Out) {
+        let from = sender.from;
+        if let Some(generation) = sender.generation {
+            if !self.members.contains(from) {
+                return out.ignore(from, "the sender is no member");
+            }
+            if generation > self.generation {
+                self.enter(generation, true, out);
+            }
+            if generation < self.generation {
+                if message != Message::Elsewhere {
+                    out.send(from, Message::Elsewhere);
+                }
+                return out.ignore(from, "the sender lives in an earlier generation");
+            }
+        }
+        match message {
+            Message::Paxos(message) => self.paxos.on_message(from, message, out),
+            Message::Elsewhere => {}
+        }
+        self.check();
+    }
+
+    /// One tick (10 ms) has passed.
+    pub fn on_tick(&mut self, out: &mut Out) {
+        self.paxos.on_tick(out);
+        self.check();
+    }
+
+    /// A client proposes a value.
+    pub fn propose(&mut self, proposal: Proposal, out: &mut Out) {
+        self.paxos.propose(proposal, out);
+        self.check();
+    }
+
+    /// Forgets everything, and moves to a new generation. The lab's `restart`.
+    pub fn restart(&mut self, out: &mut Out) {
+        let stays = self.followed && self.paxos.instances().is_empty();
+        let generation = if stays { self.generation } else { self.generation.saturating_add(1) };
+        self.enter(generation, false, out);
+    }
+
+    fn enter(&mut self, generation: u64, followed: bool, out: &mut Out) {
+        for request in self.paxos.waiting() {
+            out.notify(Event::Answered { request, outcome: Outcome::Restarted });
+        }
+        (self.generation, self.followed) = (generation, followed);
+        let seed = Pcg64Mcg::seed_from_u64(self.rng.random());
+        let fresh = Durable { generation, followed, ..Durable::default() };
+        self.paxos = Paxos::new(self.id, self.members.clone(), self.options, fresh, seed);
+        out.save(Record::Generation { generation, followed });
+        out.notify(Event::Restarted { generation });
+    }
+
+    fn check(&self) {
+        if cfg!(debug_assertions) && self.paxos.instances().len() < 64 {
+            self.paxos.check_invariants();
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The generation that this node lives in, and that its messages carry.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The single-decree protocol, for observers.
+    #[must_use]
+    pub const fn paxos(&self) -> &Paxos {
+        &self.paxos
+    }
+}

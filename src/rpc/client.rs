@@ -1,0 +1,160 @@
+//! Calls to a node: what the peers' senders, the shell, the tests and the benchmarks use.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, Error};
+
+use crate::xmlrpc::{DecodeError, EncodeError, Fault, Limits, from_response, to_call};
+
+/// A reply may be somewhat larger than a call: it carries what calls brought, and more around it.
+const MAX_REPLY_BYTES: usize = 16 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Shorter than a door's idle timeout, so that a pooled connection is seldom one that the door is closing.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+/// How long a host name's address is believed.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
+
+/// A client of one node. May be shared by threads; each keeps a connection of its own busy.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    url: String,
+    limits: Limits,
+}
+
+/// Why a call gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The node answered with a fault.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    /// Definite: the node could not be reached, nothing was sent.
+    #[error("cannot connect: {0}")]
+    Unreachable(Error),
+    /// Indefinite: the call was sent, and no answer came.
+    #[error("no answer: {0}")]
+    NoAnswer(Error),
+    /// Whoever listens there does not speak XML-RPC over HTTP as it should.
+    #[error("not an XML-RPC answer: {0}")]
+    Garbled(String),
+    /// The arguments cannot be expressed in XML-RPC; nothing was sent.
+    #[error("the arguments cannot be sent: {0}")]
+    Arguments(#[from] EncodeError),
+}
+
+impl Client {
+    /// A client of `HOST:PORT` that waits so long for an answer.
+    #[must_use]
+    pub fn new(address: &str, timeout: Duration) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .no_delay(true)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_send_request(Some(timeout))
+            .timeout_send_body(Some(timeout))
+            .timeout_recv_response(Some(timeout))
+            .timeout_recv_body(Some(timeout))
+            .max_idle_connections(64)
+            .max_idle_connections_per_host(64)
+            .max_idle_age(MAX_IDLE)
+            .build();
+        let agent = Agent::with_parts(config, DefaultConnector::default(), KnownAddress::new(address));
+        let limits = Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() };
+        Self { agent, url: format!("http://{address}/RPC2"), limits }
+    }
+
+    /// Calls a method with a tuple of parameters.
+    ///
+    /// # Errors
+    /// See [`CallError`]; each says whether the call may have had its effect.
+    pub fn call<P: Serialize + ?Sized, T: DeserializeOwned>(&self, method: &str, params: &P) -> Result<T, CallError> {
+        let mut body = Vec::with_capacity(512);
+        to_call(method, params, &mut body)?;
+        Ok(self.post(&body)??)
+    }
+
+    /// Sends an encoded call and decodes the response. Sent again, once, if a connection from the pool broke before any
+    /// byte of an answer came: the door had closed it meanwhile. Every method may be called twice: the protocols'
+    /// messages are idempotent, and proposing the same value again finds it chosen.
+    ///
+    /// # Errors
+    /// As for [`Client::call`], but a fault is not an error.
+    pub(super) fn post<T: DeserializeOwned>(&self, body: &[u8]) -> Result<Result<T, Fault>, CallError> {
+        let mut sent_before = false;
+        let answer = match self.exchange(body) {
+            Err(Error::Io(error)) if broke_before_an_answer(&error) => {
+                sent_before = true;
+                self.exchange(body)
+            }
+            answer => answer,
+        };
+        let bytes = answer.map_err(|error| {
+            let never_sent = match &error {
+                _ if sent_before => false,
+                Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+                Error::Timeout(phase) => {
+                    matches!(phase, ureq::Timeout::Connect | ureq::Timeout::Resolve)
+                }
+                Error::ConnectionFailed | Error::HostNotFound | Error::BadUri(_) => true,
+                _ => false,
+            };
+            if never_sent { CallError::Unreachable(error) } else { CallError::NoAnswer(error) }
+        })?;
+        let bytes = bytes.map_err(|status| CallError::Garbled(format!("HTTP status {status}")))?;
+        from_response(&bytes, &self.limits).map_err(|error: DecodeError| CallError::Garbled(error.to_string()))
+    }
+
+    /// One HTTP exchange: the body, or the status if it is not 200.
+    fn exchange(&self, body: &[u8]) -> Result<Result<Vec<u8>, u16>, Error> {
+        let mut response = self.agent.post(&self.url).header("Content-Type", "text/xml").send(body)?;
+        let status = response.status().as_u16();
+        let bytes = response.body_mut().with_config().limit(MAX_REPLY_BYTES as u64).read_to_vec()?;
+        Ok(if status == 200 { Ok(bytes) } else { Err(status) })
+    }
+}
+
+fn broke_before_an_answer(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// Answers with the one address there is. ureq's own resolver would start a thread at every call.
+#[derive(Debug)]
+struct KnownAddress {
+    name: String,
+    found: Mutex<Option<(SocketAddr, Instant)>>,
+}
+
+impl KnownAddress {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), found: Mutex::new(None) }
+    }
+}
+
+impl Resolver for KnownAddress {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let mut found = self.found.lock();
+        let address = match *found {
+            Some((address, at)) if at.elapsed() < RESOLVE_AGAIN => address,
+            _ => {
+                let address = self.name.to_socket_addrs()?.next().ok_or(Error::HostNotFound)?;
+                *found = Some((address, Instant::now()));
+                address
+            }
+        };
+        let mut addresses = self.empty();
+        addresses.push(address);
+        Ok(addresses)
+    }
+}

@@ -1,0 +1,206 @@
+//! One connection: call after call, until either side has had enough.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use tiny_http::{HTTPVersion, Method};
+
+use super::body::Collector;
+use super::head::{Head, Plan};
+use super::reply::{ALLOW, Refusal, Reply};
+use super::seats::Seat;
+use super::wire::{self, Stop, Wire};
+use super::{Options, Request, Service};
+
+/// What a connection keeps of its body and reply buffers between calls, in bytes.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// The state of one connection's thread.
+pub(super) struct Connection {
+    wire: Wire,
+    peer: SocketAddr,
+    options: Arc<Options>,
+    service: Arc<dyn Service>,
+    /// The body of the current request and the bytes of its reply, kept for their allocations.
+    body: Vec<u8>,
+    out: Vec<u8>,
+    /// Requests so far.
+    calls: u64,
+    /// Whether the current request is a HEAD, so that its reply has no body, whoever gives it.
+    head_only: bool,
+    /// The last field, so that it is dropped last: when the door finds the seat empty, socket and service are released.
+    seat: Seat,
+}
+
+/// How an exchange ended well.
+#[derive(PartialEq, Eq)]
+enum After {
+    NextCall,
+    Close,
+}
+
+/// How it ended otherwise.
+enum Halt {
+    /// The client is told why, and the connection is closed.
+    Refused(Refusal),
+    /// There is nobody to tell.
+    Gone,
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        wire: Wire,
+        peer: SocketAddr,
+        options: Arc<Options>,
+        service: Arc<dyn Service>,
+        seat: Seat,
+    ) -> Self {
+        Self { wire, peer, options, service, body: Vec::new(), out: Vec::new(), calls: 0, head_only: false, seat }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) fn serve(mut self) {
+        loop {
+            match self.exchange() {
+                Ok(After::NextCall) => {}
+                Ok(After::Close) | Err(Halt::Gone) => return,
+                Err(Halt::Refused(refusal)) => return self.refuse(refusal),
+            }
+        }
+    }
+
+    /// One request and its reply.
+    fn exchange(&mut self) -> Result<After, Halt> {
+        self.head_only = false;
+        let head = self.read_head()?;
+        if !self.seat.begin() {
+            return Err(Halt::Gone);
+        }
+        self.calls += 1;
+        self.head_only = head.method == Method::Head;
+        let plan = head.plan(&self.options)?;
+        self.read_body(&plan)?;
+        let (reply, survived) = self.answer(&head);
+        let keep = plan.keep_alive && survived && !self.seat.draining();
+        let connection = match (keep, head.version < (1, 1)) {
+            (false, _) => Some("close"),
+            (true, true) => Some("keep-alive"),
+            (true, false) => None,
+        };
+        self.send(reply, head.version, connection)?;
+        self.shrink();
+        // Ended in any case: from here on, a closing door need not wait for us.
+        let open = self.seat.end();
+        Ok(if keep && open { After::NextCall } else { After::Close })
+    }
+
+    /// Waits for a request, and reads its head. An idle connection may wait long, one that has begun to speak may not.
+    fn read_head(&mut self) -> Result<Head, Halt> {
+        if self.wire.arrived().is_empty() && self.wire.fill_within(self.options.idle_timeout).is_err() {
+            return Err(Halt::Gone);
+        }
+        let mut deadline = None;
+        loop {
+            if let Some(head) = Head::parse(self.wire.arrived(), &self.options)? {
+                self.wire.consume(head.len());
+                return Ok(head);
+            }
+            let deadline = *deadline.get_or_insert_with(|| wire::deadline(self.options.head_deadline));
+            self.wire.fill_until(deadline).map_err(|stop| match stop {
+                Stop::Late => Halt::Refused(Refusal::new(408, "the head took too long")),
+                Stop::End | Stop::Broken(_) => Halt::Gone,
+            })?;
+        }
+    }
+
+    fn read_body(&mut self, plan: &Plan) -> Result<(), Halt> {
+        let mut collector = Collector::new(plan.framing, self.options.max_body_bytes);
+        self.body.clear();
+        if plan.expects_continue && !collector.done() && self.wire.arrived().is_empty() {
+            let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+            self.wire.send(go_on, self.options.write_deadline).map_err(|_| Halt::Gone)?;
+        }
+        let mut deadline = None;
+        loop {
+            let used = collector.feed(self.wire.arrived(), &mut self.body)?;
+            self.wire.consume(used);
+            if collector.done() {
+                return Ok(());
+            }
+            let deadline = *deadline.get_or_insert_with(|| wire::deadline(self.options.body_deadline));
+            self.wire.fill_until(deadline).map_err(|stop| match stop {
+                Stop::Late => Halt::Refused(Refusal::new(408, "the body took too long")),
+                Stop::End => Halt::Refused(Refusal::new(400, "the body ends too early")),
+                Stop::Broken(_) => Halt::Gone,
+            })?;
+        }
+    }
+
+    /// The reply, and whether the service survived giving it.
+    fn answer(&self, head: &Head) -> (Reply, bool) {
+        let method = match &head.method {
+            Method::Options => {
+                return (Reply::new(204_u16, "", "").with_header("Allow", ALLOW), true);
+            }
+            Method::Head => Method::Get,
+            other => other.clone(),
+        };
+        let request = Request { method, path: &head.path, headers: head.headers(), body: &self.body, peer: self.peer };
+        // Unwind safe as far as we are concerned: the request is not looked at again. What the service shares between
+        // calls is its own to keep consistent.
+        match panic::catch_unwind(AssertUnwindSafe(|| self.service.answer(&request))) {
+            Ok(reply) => (reply, true),
+            Err(cause) => {
+                let id = format!("{}-{}", self.seat.id(), self.calls);
+                log::error!("door: the service panicked [{id}], {} {}: {}", head.method, head.path, message(&*cause));
+                (Reply::text(500_u16, format!("internal error; the log has it as {id}\n")), false)
+            }
+        }
+    }
+
+    fn send(&mut self, reply: Reply, version: HTTPVersion, connection: Option<&str>) -> Result<(), Halt> {
+        self.out.clear();
+        reply.print(version, connection, !self.head_only, &mut self.out);
+        self.wire.send(&self.out, self.options.write_deadline).map_err(|stop| {
+            log::debug!("door: {} did not take its reply: {stop}", self.peer);
+            Halt::Gone
+        })
+    }
+
+    /// Tells the client why, and makes sure that it can hear.
+    fn refuse(mut self, refusal: Refusal) {
+        log::debug!("door: {} is refused: {} {}", self.peer, refusal.status, refusal.why);
+        if self.send(refusal.reply(), HTTPVersion(1, 1), Some("close")).is_err() {
+            return;
+        }
+        self.shrink();
+        // A closing door neither waits for this nor lets it begin.
+        if self.seat.end() {
+            self.wire.linger();
+        }
+    }
+
+    /// Gives back what a large call has needed, so that idle connections stay small.
+    fn shrink(&mut self) {
+        self.wire.shrink();
+        for buffer in [&mut self.body, &mut self.out] {
+            if buffer.capacity() > KEPT_BYTES {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+/// What a panic said, if it said it in words.
+fn message(cause: &(dyn Any + Send)) -> &str {
+    let text = cause.downcast_ref::<&str>().copied();
+    text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
+}

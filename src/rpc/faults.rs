@@ -1,0 +1,122 @@
+//! The faults of Synod's own: positive, stable codes, each definite (it did not happen) or indefinite (it may have).
+//!
+//! The negative codes are the standard ones of the `faults_interop` specification.
+
+use crate::xmlrpc::Fault;
+
+/// One kind of fault. The codes are part of the interface and never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultKind {
+    /// The `faultCode`.
+    pub code: i32,
+    /// A name for programs and for people.
+    pub name: &'static str,
+    /// Whether it is certain that the call had no effect.
+    pub definite: bool,
+    /// What it means, and what to do.
+    pub meaning: &'static str,
+}
+
+/// No majority answered before the deadline, and the value was never sent out.
+pub const UNAVAILABLE: FaultKind = FaultKind {
+    code: 100,
+    name: "unavailable",
+    definite: true,
+    meaning: "no majority of the nodes answered in time; the value was not written. Start the nodes that are down, or \
+              try again with a longer deadline_ms.",
+};
+/// Others kept promising higher ballots, and the value was never sent out.
+pub const PREEMPTED: FaultKind = FaultKind {
+    code: 101,
+    name: "preempted",
+    definite: true,
+    meaning: "other proposers' higher ballots stood in the way until the deadline; the value was not written. Try again.",
+};
+/// The value was sent out, and no majority was heard.
+pub const UNKNOWN: FaultKind = FaultKind {
+    code: 102,
+    name: "unknown",
+    definite: false,
+    meaning: "the value was sent to the acceptors, but no majority was heard in time: it may or may not be chosen. Ask \
+              again with decided(instance), or propose again.",
+};
+/// The node was restarted during the call.
+pub const RESTARTED: FaultKind = FaultKind {
+    code: 103,
+    name: "restarted",
+    definite: false,
+    meaning: "the node was restarted while the call was running and has forgotten it. Propose again.",
+};
+/// The node stopped during the call.
+pub const STOPPED: FaultKind = FaultKind {
+    code: 104,
+    name: "stopped",
+    definite: false,
+    meaning: "the node stopped before it could answer: the call may or may not have had its effect. Ask another node.",
+};
+/// The node was not started for the lab.
+pub const NOT_A_LAB: FaultKind = FaultKind {
+    code: 110,
+    name: "not a lab",
+    definite: true,
+    meaning: "the method is for nodes started with --lab; this one was started for service.",
+};
+/// The protocol dropped the message.
+pub const IGNORED: FaultKind = FaultKind {
+    code: 111,
+    name: "ignored",
+    definite: true,
+    meaning: "the acceptor dropped the message and changed nothing; the text says why.",
+};
+/// The node holds as many instances as it may.
+pub const FULL: FaultKind = FaultKind {
+    code: 112,
+    name: "full",
+    definite: true,
+    meaning: "the node holds as many instances as it may; the value was not written. Use an instance that exists, or \
+              restart the lab.",
+};
+/// The value is larger than a node takes.
+pub const TOO_LARGE: FaultKind = FaultKind {
+    code: 113,
+    name: "too large",
+    definite: true,
+    meaning: "the value is larger than 1 MiB in its XML-RPC form; it was not written. Store a reference to it instead.",
+};
+/// A gate or a timeout was asked for that cannot be.
+pub const BAD_OPTION: FaultKind = FaultKind {
+    code: 114,
+    name: "bad option",
+    definite: true,
+    meaning: "an option or argument has a value that cannot be meant; the text says which. Nothing was done.",
+};
+
+/// All of them, by code.
+pub const FAULTS: [FaultKind; 10] =
+    [UNAVAILABLE, PREEMPTED, UNKNOWN, RESTARTED, STOPPED, NOT_A_LAB, IGNORED, FULL, TOO_LARGE, BAD_OPTION];
+
+impl FaultKind {
+    /// A fault of this kind.
+    #[must_use]
+    pub fn fault(self, text: impl Into<String>) -> Fault {
+        Fault { code: self.code, string: text.into() }
+    }
+
+    /// The kind of a code, if it is one of ours.
+    #[must_use]
+    pub fn of_code(code: i32) -> Option<Self> {
+        FAULTS.into_iter().find(|kind| kind.code == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_positive_and_apart() {
+        for pair in FAULTS.windows(2) {
+            assert!(0 < pair[0].code && pair[0].code < pair[1].code);
+        }
+    }
+}

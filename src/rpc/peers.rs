@@ -1,0 +1,318 @@
+//! HTTP out: a sender thread per peer.
+//!
+//! The driver never waits for a peer: it puts a message into the peer's queue. The peer's thread takes what is queued,
+//! sends one message as itself and several as one `system.multicall`, and hands the answers to the driver as messages.
+//! A peer that is slow or gone costs its own queue, and there the oldest messages.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender as Inbox;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use log::{debug, info};
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+
+use super::client::{CallError, Client};
+use super::wire::{self, Answer, Envelope, Item};
+use crate::lab::gates::Gates;
+use crate::node::driver::Input;
+use crate::protocol::host::Sender;
+use crate::protocol::types::NodeId;
+use crate::protocol::{Message, paxos};
+use crate::xmlrpc::{Fault, to_call};
+
+/// How long a peer may take to answer. It answers as soon as its disk has written.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_QUEUED: usize = 4096;
+/// Messages in one multicall, and the bytes of values in it.
+const MAX_TOGETHER: usize = 256;
+const MAX_TOGETHER_BYTES: usize = 1 << 20;
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The receiver.
+    pub to: NodeId,
+    /// The sender's generation when it was said.
+    pub generation: u64,
+    /// The message.
+    pub message: Message,
+}
+
+/// The kinds of messages that are calls, and that a gate can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the papers' words")]
+pub enum Kind {
+    Prepare,
+    Accept,
+    Commit,
+    Learn,
+    /// An answer. It travels back with the call, and no gate holds it.
+    Answer,
+}
+
+impl Kind {
+    /// The kinds that a gate can hold, which are the methods' names.
+    pub const CALLS: [(&'static str, Self); 4] =
+        [("prepare", Self::Prepare), ("accept", Self::Accept), ("commit", Self::Commit), ("learn", Self::Learn)];
+
+    /// The method's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::CALLS.iter().find(|(_, kind)| *kind == self).map_or("answer", |(name, _)| name)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::CALLS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or(())
+    }
+}
+
+impl Outgoing {
+    /// What kind of message it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self.message {
+            Message::Paxos(paxos::Message::Prepare { .. }) => Kind::Prepare,
+            Message::Paxos(paxos::Message::Accept { .. }) => Kind::Accept,
+            Message::Paxos(paxos::Message::Commit { .. }) => Kind::Commit,
+            Message::Paxos(paxos::Message::Learn(_)) => Kind::Learn,
+            _ => Kind::Answer,
+        }
+    }
+
+    fn value_bytes(&self) -> usize {
+        match &self.message {
+            Message::Paxos(paxos::Message::Accept { value, .. } | paxos::Message::Commit { value, .. }) => {
+                value.as_str().len()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// All peers of a node, and the gates before them.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    me: NodeId,
+    gates: Gates,
+    queues: BTreeMap<NodeId, Arc<Queue>>,
+    inbox: Inbox<Input>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Peers {
+    /// Starts a sender for every other member.
+    pub(crate) fn start(me: NodeId, addresses: &BTreeMap<NodeId, String>, inbox: Inbox<Input>) -> io::Result<Self> {
+        let mut queues = BTreeMap::new();
+        let mut threads = Vec::new();
+        for (&peer, address) in addresses.iter().filter(|(peer, _)| **peer != me) {
+            let queue = Arc::new(Queue::default());
+            queues.insert(peer, queue.clone());
+            let client = Client::new(address, TIMEOUT);
+            let line = Line { me, peer, client, queue, inbox: inbox.clone(), is_up: true };
+            threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
+        }
+        Ok(Self { me, gates: Gates::default(), queues, inbox, threads: Mutex::new(threads) })
+    }
+
+    /// Sends a message, unless a gate keeps it. Never waits.
+    pub(crate) fn send(&self, outgoing: Outgoing) {
+        if let Some(outgoing) = self.admit(outgoing) {
+            self.enqueue(outgoing);
+        }
+    }
+
+    /// Passes a message through the gates: the driver's way for what a node sends to itself.
+    pub(crate) fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
+        self.gates.admit(outgoing)
+    }
+
+    /// The gates, for the lab. What they let go is to be handed to [`Peers::release`].
+    pub(crate) const fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Sends what a gate has let go; what the node sent to itself goes to the driver.
+    pub(crate) fn release(&self, released: Vec<Outgoing>) {
+        let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
+        others.into_iter().for_each(|outgoing| self.enqueue(outgoing));
+        if !own.is_empty() {
+            let said = |outgoing: Outgoing| {
+                (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message)
+            };
+            // If the driver has ended, the node is stopping, and the message is lost like any other.
+            _ = self.inbox.send(Input::Arrived(own.into_iter().map(said).collect()));
+        }
+    }
+
+    pub(crate) fn release_expired(&self) {
+        let released = self.gates.open_expired();
+        if !released.is_empty() {
+            self.release(released);
+        }
+    }
+
+    /// Ends the senders. One that waits for an answer ends when it has it, or when the time is up.
+    pub(crate) fn stop(&self) {
+        self.queues.values().for_each(|queue| queue.close());
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                info!("a sender thread panicked");
+            }
+        }
+    }
+
+    fn enqueue(&self, outgoing: Outgoing) {
+        if outgoing.kind() == Kind::Answer {
+            // Answers travel back with the call that asked. Nobody asked for this one, and nobody misses it.
+            debug!("dropped an answer to {} that nobody waits for", outgoing.to);
+            return;
+        }
+        match self.queues.get(&outgoing.to) {
+            Some(queue) => queue.push(outgoing),
+            None => debug!("dropped a message to {}, which is no peer", outgoing.to),
+        }
+    }
+}
+
+/// The messages that wait for one peer.
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    messages: VecDeque<Outgoing>,
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&self, outgoing: Outgoing) {
+        let mut state = self.state.lock();
+        if state.messages.len() >= MAX_QUEUED {
+            state.messages.pop_front();
+        }
+        state.messages.push_back(outgoing);
+        self.filled.notify_one();
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits for messages, and takes as many as go into one call; `None` once closed.
+    fn take(&self) -> Option<Vec<Outgoing>> {
+        let mut state = self.state.lock();
+        while state.messages.is_empty() && !state.closed {
+            self.filled.wait(&mut state);
+        }
+        if state.closed {
+            return None;
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for outgoing in state.messages.iter().take(MAX_TOGETHER) {
+            bytes += outgoing.value_bytes();
+            if count > 0 && bytes > MAX_TOGETHER_BYTES {
+                break;
+            }
+            count += 1;
+        }
+        Some(state.messages.drain(..count).collect())
+    }
+}
+
+/// The line to one peer: what its sender thread owns.
+struct Line {
+    me: NodeId,
+    peer: NodeId,
+    client: Client,
+    queue: Arc<Queue>,
+    inbox: Inbox<Input>,
+    /// Whether the last call reached the peer: the log says when that changes.
+    is_up: bool,
+}
+
+/// One call of a `system.multicall`.
+#[derive(Serialize)]
+struct MultiItem<'a> {
+    #[serde(rename = "methodName")]
+    method: &'static str,
+    params: wire::Params<'a>,
+}
+
+impl Line {
+    fn run(mut self) {
+        while let Some(messages) = self.queue.take() {
+            let arrived = match self.exchange(&messages) {
+                Ok(answers) => {
+                    if !std::mem::replace(&mut self.is_up, true) {
+                        info!("{} answers again", self.peer);
+                    }
+                    answers
+                }
+                Err(error) => {
+                    if std::mem::replace(&mut self.is_up, false) {
+                        info!("{} does not answer: {error}", self.peer);
+                    }
+                    continue;
+                }
+            };
+            // If the driver has ended, the node is stopping.
+            if !arrived.is_empty() && self.inbox.send(Input::Arrived(arrived)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
+        let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
+        let mut body = Vec::with_capacity(512 * messages.len());
+        let answers: Vec<Result<Answer, Fault>> = if calls.len() == 1
+            && let Some((method, params)) = calls.pop()
+        {
+            to_call(method, &params, &mut body)?;
+            vec![self.client.post(&body)?]
+        } else {
+            let items: Vec<_> = calls.into_iter().map(|(method, params)| MultiItem { method, params }).collect();
+            to_call("system.multicall", &(items,), &mut body)?;
+            let items: Vec<Item> = self.client.post(&body)??;
+            items.into_iter().map(|item| item.0).collect()
+        };
+        let mut arrived = Vec::with_capacity(answers.len());
+        for (asked, answer) in messages.iter().zip(answers) {
+            match answer {
+                Ok(answer) => arrived.extend(self.understand(asked, answer)),
+                Err(fault) => debug!("{} refused a message: {fault}", self.peer),
+            }
+        }
+        Ok(arrived)
+    }
+
+    fn call<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'static str, wire::Params<'a>)> {
+        let envelope = Envelope { from: self.me, to: self.peer, generation: outgoing.generation };
+        wire::call(&outgoing.message, envelope)
+    }
+
+    /// An answer as a message of the peer. One that only says "I live in another generation" is one too.
+    fn understand(&self, asked: &Outgoing, answer: Answer) -> Option<(Sender, Message)> {
+        let generation = answer.generation?;
+        if let Some(reason) = &answer.ignored {
+            debug!("{} ignored a message: {reason}", self.peer);
+        }
+        let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
+        let message = wire::understand(&asked.message, answer).or(elsewhere)?;
+        Some((Sender { from: self.peer, generation: Some(generation) }, message))
+    }
+}

@@ -1,0 +1,422 @@
+//! What a node serves at its door: every call is started, and then waited for, so that the calls of a multicall run
+//! together.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use serde::de::{DeserializeSeed, Deserializer};
+use tiny_http::Method as Verb;
+
+use super::answers::{
+    Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
+};
+use super::door;
+use super::faults::{
+    BAD_OPTION, FAULTS, FULL, IGNORED, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
+};
+use super::methods::{METHODS, Method, ProposeOptions, Request};
+use super::multicall::{self, Item, OneCall};
+use super::peers::Kind;
+use super::text;
+use super::wire::{self, Answer, MAX_VALUE_BYTES};
+use crate::node::core::Core;
+use crate::node::driver::{Reaction, TICK, Wish};
+use crate::node::status::{InstanceStatus, Snapshot};
+use crate::protocol::Message;
+use crate::protocol::durable::Remembered;
+use crate::protocol::host::Sender;
+use crate::protocol::paxos::{self, Outcome};
+use crate::protocol::types::{Instance, NodeId, Value};
+use crate::xmlrpc::{self, Call, Fault, Limits};
+
+/// The version of the messages between nodes.
+const PROTOCOL_VERSION: i32 = 1;
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+const MAX_DEADLINE: Duration = Duration::from_secs(60);
+const MAX_GATE_TTL: Duration = Duration::from_secs(600);
+const MAX_IMPATIENT: u32 = 1000;
+const STATUS_INSTANCES: usize = 100;
+
+/// The XML-RPC service of a node.
+pub(crate) struct Service {
+    core: Arc<Core>,
+    limits: Limits,
+}
+
+/// A call that was started.
+enum Started {
+    Ready(Result<Returned, Fault>),
+    Message { asked: Message, is_peer: bool, reaction: Receiver<Reaction> },
+    Proposal { instance: Instance, value: Value, outcome: Receiver<Outcome> },
+    Decided(Receiver<Option<Remembered>>),
+    Restart(Receiver<u64>),
+    Status(Receiver<Snapshot>),
+    GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
+}
+
+impl door::Service for Service {
+    fn answer(&self, request: &door::Request<'_>) -> door::Reply {
+        if request.method == Verb::Post {
+            return door::Reply::xml(self.call(request.body));
+        }
+        match request.path {
+            "/" => door::Reply::text(200, self.greeting()),
+            _ => door::Reply::text(404, "There is nothing here. XML-RPC calls are POSTed to /RPC2.\n".to_owned()),
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, limits: Limits::default() }
+    }
+
+    fn greeting(&self) -> String {
+        format!(
+            "This is node {} of a Synod cluster. It speaks XML-RPC:\n\n  from xmlrpc.client import ServerProxy\n  \
+             ServerProxy('http://{}').propose(5)\n\nMethods:\n{}",
+            self.core.id,
+            self.core.address,
+            METHODS.iter().map(|method| format!("  {}({})\n", method.name, method.usage)).collect::<String>()
+        )
+    }
+
+    /// Answers the body of a POST with the body of the response, which is always XML-RPC.
+    fn call(&self, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        if let Err(fault) = self.answer_into(body, &mut out) {
+            out.clear();
+            xmlrpc::to_fault(&fault, &mut out);
+        }
+        out
+    }
+
+    fn answer_into(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        let text = xmlrpc::text(body, &self.limits)?;
+        let call = Call::parse(&text, &self.limits)?;
+        let Some(method) = Method::named(call.method()) else {
+            let fault = unknown_method(call.method());
+            call.skip()?;
+            return Err(fault);
+        };
+        if method.is_multicall() {
+            let calls = multicall::read(call, &text, &self.limits)?;
+            let results = self.many(calls);
+            return xmlrpc::to_response(&results, out).map_err(cannot_encode);
+        }
+        let request = call.params_seed(Arguments(method))?;
+        let outcome = self.finish(self.start(method, request))?;
+        xmlrpc::to_response(&outcome, out).map_err(cannot_encode)
+    }
+
+    /// Starts all calls before it waits for any: the driver takes them in one batch.
+    fn many(&self, calls: Vec<Result<OneCall, Fault>>) -> Vec<Item> {
+        let start = |call: Result<OneCall, Fault>| match call {
+            Ok(OneCall { method, request }) => self.start(method, request),
+            Err(fault) => Started::Ready(Err(fault)),
+        };
+        let started: Vec<Started> = calls.into_iter().map(start).collect();
+        started
+            .into_iter()
+            .map(|started| match self.finish(started) {
+                Ok(outcome) => Item::One([outcome]),
+                Err(fault) => Item::Fault { code: fault.code, string: fault.string },
+            })
+            .collect()
+    }
+
+    fn start(&self, method: &Method, request: Request) -> Started {
+        if method.lab && !self.core.lab {
+            let text = format!("{} is for lab nodes, and {} was started for service", method.name, self.core.id);
+            return Started::Ready(Err(NOT_A_LAB.fault(text)));
+        }
+        match request {
+            Request::Propose { value, instance, options } => self.propose(value, instance, options),
+            Request::Decided { instance } => Started::Decided(self.core.decided(instance)),
+            Request::Message { message, envelope } => self.message(message.into(), envelope),
+            Request::Restart => Started::Restart(self.core.restart()),
+            Request::Status { instance } => {
+                let limit = if instance.is_some() { 1 } else { STATUS_INSTANCES };
+                Started::Status(self.core.status(instance, limit))
+            }
+            Request::GateWait { kind, to, count, timeout_ms } => {
+                let timeout = Duration::from_millis(timeout_ms.into());
+                if timeout > MAX_DEADLINE {
+                    return Started::Ready(Err(BAD_OPTION.fault("timeout_ms is above 60000")));
+                }
+                Started::GateWait { kind, to, count: count as usize, timeout }
+            }
+            request => Started::Ready(self.at_once(request)),
+        }
+    }
+
+    /// The calls that need not wait for the driver.
+    fn at_once(&self, request: Request) -> Result<Returned, Fault> {
+        let peers = &self.core.peers;
+        let released = |messages: Vec<_>| {
+            let released = messages.len() as u64;
+            peers.release(messages);
+            Ok(Returned::Released { released })
+        };
+        match request {
+            Request::GateHold { kind, to, ttl_ms } => {
+                let ttl = Duration::from_millis(ttl_ms.into());
+                if ttl > MAX_GATE_TTL {
+                    return Err(BAD_OPTION.fault("ttl_ms is above 600000"));
+                }
+                if !self.core.members.contains_key(&to) {
+                    return Err(BAD_OPTION.fault(format!("{to} is no member of this cluster")));
+                }
+                peers.gates().hold(kind, to, ttl);
+                Ok(Returned::Held { held: 0 })
+            }
+            Request::GateRelease { kind, to, keep: true } => released(peers.gates().let_through(kind, to)),
+            Request::GateRelease { kind, to, keep: false } => released(peers.gates().open(kind, to)),
+            Request::GateClear => released(peers.gates().open_all()),
+            Request::GateList => {
+                let row = |gate: crate::lab::gates::Standing| GateRow {
+                    method: gate.kind.name().to_owned(),
+                    to: gate.to,
+                    held: gate.held as u64,
+                };
+                Ok(Returned::Gates(peers.gates().standing().into_iter().map(row).collect()))
+            }
+            Request::Faults => {
+                let row = |kind: super::faults::FaultKind| FaultRow {
+                    code: kind.code,
+                    name: kind.name.to_owned(),
+                    definite: kind.definite,
+                    meaning: kind.meaning.to_owned(),
+                };
+                Ok(Returned::Faults(FAULTS.into_iter().map(row).collect()))
+            }
+            Request::ListMethods => Ok(Returned::Names(METHODS.iter().map(|method| method.name).collect())),
+            Request::MethodSignature { name } => Ok(Returned::Signatures(known_method(&name)?.signatures)),
+            Request::MethodHelp { name } => Ok(Returned::Text(known_method(&name)?.help_text())),
+            // Everything else was started above; this leaves the version.
+            _ => {
+                let synod = env!("CARGO_PKG_VERSION").to_owned();
+                Ok(Returned::Version(Version { synod, protocol: PROTOCOL_VERSION }))
+            }
+        }
+    }
+
+    fn propose(&self, value: Value, instance: Instance, options: ProposeOptions) -> Started {
+        let deadline = options.deadline_ms.map_or(DEFAULT_DEADLINE, |ms| Duration::from_millis(ms.into()));
+        let impatient = options.impatient.unwrap_or(0);
+        let for_a_lab = impatient > 0 || options.ballot_ms.is_some();
+        let refusal = if value.as_str().len() > MAX_VALUE_BYTES {
+            Some(TOO_LARGE.fault(format!("the value is larger than {MAX_VALUE_BYTES} bytes; it was not written")))
+        } else if deadline > MAX_DEADLINE {
+            Some(BAD_OPTION.fault("deadline_ms is above 60000; the value was not written"))
+        } else if impatient > MAX_IMPATIENT {
+            Some(BAD_OPTION.fault(format!("impatient is above {MAX_IMPATIENT}; the value was not written")))
+        } else if for_a_lab && !self.core.lab {
+            Some(NOT_A_LAB.fault("impatient and ballot_ms are for lab nodes; the value was not written"))
+        } else {
+            None
+        };
+        if let Some(fault) = refusal {
+            return Started::Ready(Err(fault));
+        }
+        let outcome = self.core.propose(Wish {
+            instance: instance.clone(),
+            value: value.clone(),
+            deadline_ticks: ticks(deadline),
+            impatient,
+            ballot_ticks: options.ballot_ms.map(|ms| ticks(Duration::from_millis(ms.into()))),
+        });
+        Started::Proposal { instance, value, outcome }
+    }
+
+    fn message(&self, message: Message, envelope: Option<wire::Envelope>) -> Started {
+        let value = match &message {
+            Message::Paxos(paxos::Message::Accept { value, .. } | paxos::Message::Commit { value, .. }) => Some(value),
+            _ => None,
+        };
+        if value.is_some_and(|value| value.as_str().len() > MAX_VALUE_BYTES) {
+            let text = format!("the value is larger than {MAX_VALUE_BYTES} bytes; nothing was done");
+            return Started::Ready(Err(TOO_LARGE.fault(text)));
+        }
+        let sender = match envelope {
+            Some(envelope) if envelope.to != self.core.id => {
+                let text = format!("the message is for {}, and this is {}", envelope.to, self.core.id);
+                return Started::Ready(Err(IGNORED.fault(text)));
+            }
+            Some(envelope) => envelope.sender(),
+            None if self.core.lab => Sender::GUEST,
+            None => {
+                let text = format!("guests may speak to lab nodes only, and {} was started for service", self.core.id);
+                return Started::Ready(Err(NOT_A_LAB.fault(text)));
+            }
+        };
+        let reaction = self.core.message(sender, message.clone());
+        Started::Message { asked: message, is_peer: envelope.is_some(), reaction }
+    }
+
+    fn finish(&self, started: Started) -> Result<Returned, Fault> {
+        match started {
+            Started::Ready(result) => result,
+            Started::Message { asked, is_peer, reaction } => {
+                reacted(&asked, is_peer, wait(reaction)?).map(Returned::Acceptor)
+            }
+            Started::Proposal { instance, value, outcome } => self.proposed(instance, &value, wait(outcome)?),
+            Started::Decided(remembered) => {
+                let (ballot, value) = wait(remembered)?.and_then(|state| state.decided).unzip();
+                Ok(Returned::Decided(Decided { decided: value.is_some(), value, ballot }))
+            }
+            Started::Restart(generation) => {
+                let generation = wait(generation)?;
+                let message = format!("Node on port {} has been restarted.", self.core.id);
+                Ok(Returned::Restarted(Restarted { generation, message }))
+            }
+            Started::Status(snapshot) => Ok(Returned::Status(Box::new(self.status(wait(snapshot)?)))),
+            Started::GateWait { kind, to, count, timeout } => {
+                let held = self.core.peers.gates().wait_for(kind, to, count, timeout) as u64;
+                Ok(Returned::Held { held })
+            }
+        }
+    }
+
+    fn proposed(&self, instance: Instance, wanted: &Value, outcome: Outcome) -> Result<Returned, Fault> {
+        let me = self.core.id;
+        let shown = text::shown(wanted);
+        let silent = |nodes: &[NodeId]| {
+            let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            if names.is_empty() {
+                "too few nodes answered".to_owned()
+            } else {
+                format!("no answer from {}", names.join(", "))
+            }
+        };
+        match outcome {
+            Outcome::Chosen { ballot, value, yours, attempts } => {
+                let outcome = if yours { Whose::Yours } else { Whose::Anothers };
+                let message = format!("Value '{}' has been updated and committed.", text::shown(&value));
+                Ok(Returned::Proposed(Proposed { instance, value, outcome, ballot, attempts, message }))
+            }
+            Outcome::Preempted { ballot, attempts } => Err(PREEMPTED.fault(format!(
+                "not chosen: in {attempts} attempts {me} met higher ballots, the last {ballot}; your value '{shown}' was \
+                 not written; try again"
+            ))),
+            Outcome::Unavailable { silent: nodes, attempts } => Err(UNAVAILABLE.fault(format!(
+                "unavailable: {me} heard no majority in {attempts} attempts, {}; your value '{shown}' was not written; \
+                 start the nodes that are down, or try again",
+                silent(&nodes)
+            ))),
+            Outcome::Unknown { ballot, silent: nodes, attempts } => Err(UNKNOWN.fault(format!(
+                "outcome unknown: {me} sent your value '{shown}' in ballot {ballot}, but heard no majority in {attempts} \
+                 attempts, {}; it may yet be chosen; ask decided('{instance}'), or propose again",
+                silent(&nodes)
+            ))),
+            Outcome::Restarted => Err(RESTARTED.fault(format!(
+                "{me} was restarted while it proposed '{shown}', and has forgotten it; propose again"
+            ))),
+            Outcome::Full => Err(FULL.fault(format!(
+                "{me} holds as many instances as it may; your value '{shown}' was not written; use an instance that \
+                 exists, or restart the lab"
+            ))),
+        }
+    }
+
+    fn status(&self, snapshot: Snapshot) -> Status {
+        let core = &self.core;
+        let members = core.members.iter().map(|(&node, address)| Member { node, address: address.clone() }).collect();
+        let counters = snapshot.counters;
+        Status {
+            node: core.id,
+            address: core.address.to_string(),
+            members,
+            mode: if core.lab { "lab" } else { "service" }.to_owned(),
+            generation: snapshot.generation,
+            uptime_ms: Instant::now().saturating_duration_since(core.since).as_millis() as u64,
+            instances: snapshot.instances.into_iter().map(instance_row).collect(),
+            counters: [
+                ("ballots", counters.ballots),
+                ("ballots_running", snapshot.ballots_running as u64),
+                ("batches", counters.batches),
+                ("decided", snapshot.decided_total as u64),
+                ("decisions", counters.decisions),
+                ("files_pending", snapshot.files_pending as u64),
+                ("instances", snapshot.instances_total as u64),
+                ("messages_in", counters.messages_in),
+                ("proposals", counters.proposals),
+                ("records", counters.records),
+            ]
+            .map(|(name, count)| (name.to_owned(), count))
+            .into(),
+        }
+    }
+}
+
+/// Rounded up, so that nobody is answered early.
+fn ticks(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
+}
+
+fn instance_row(status: InstanceStatus) -> InstanceRow {
+    let Remembered { promised, accepted, decided } = status.state;
+    let (accepted_ballot, accepted_value) = accepted.unzip();
+    let (ballot, value) = decided.unzip();
+    let decided = value.is_some();
+    InstanceRow {
+        instance: status.instance,
+        decided,
+        proposing_ballot: status.proposing,
+        promised_ballot: promised,
+        accepted_ballot,
+        accepted_value,
+        ballot,
+        value,
+    }
+}
+
+/// What a message led to. A guest hears a fault when it was ignored; a peer hears the generation, and goes on.
+fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer, Fault> {
+    if let (None, Some(reason), false) = (&reaction.message, reaction.ignored, is_peer) {
+        return Err(IGNORED.fault(format!("ignored: {reason}; nothing was changed")));
+    }
+    let mut answer = reaction.message.as_ref().map(wire::answer).unwrap_or_default();
+    if reaction.ignored.is_none() {
+        wire::refused_by(asked, &mut answer);
+    }
+    if is_peer {
+        answer.generation = Some(reaction.generation);
+        answer.ignored = reaction.ignored.map(str::to_owned);
+    }
+    Ok(answer)
+}
+
+fn wait<T>(answer: Receiver<T>) -> Result<T, Fault> {
+    // The driver answers everything it took, by the deadline at the latest; it drops what it holds when it ends.
+    answer
+        .recv()
+        .map_err(|_| STOPPED.fault("the node stopped before it could answer; ask another node what became of it"))
+}
+
+fn unknown_method(name: &str) -> Fault {
+    Fault {
+        code: -32601,
+        string: format!("there is no method '{}'; system.listMethods() names all", name.escape_debug()),
+    }
+}
+
+pub(super) fn known_method(name: &str) -> Result<&'static Method, Fault> {
+    Method::named(name).ok_or_else(|| unknown_method(name))
+}
+
+fn cannot_encode(error: xmlrpc::EncodeError) -> Fault {
+    Fault { code: -32603, string: format!("the result cannot be sent: {error}") }
+}
+
+/// Reads the arguments of one method.
+struct Arguments(&'static Method);
+
+impl<'de> DeserializeSeed<'de> for Arguments {
+    type Value = Request;
+
+    fn deserialize<D: Deserializer<'de>>(self, params: D) -> Result<Request, D::Error> {
+        self.0.read(params)
+    }
+}

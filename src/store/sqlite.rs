@@ -1,0 +1,299 @@
+//! The durable store: SQLite, one transaction per batch, synced.
+//!
+//! `sqlite3 data/8000/node.db 'select * from accepted'` shows what the acceptor accepted: ballots stand there as
+//! `3.8000`, values in their XML-RPC form. Each row ends in a CRC-32 of its own, since SQLite's pages have none.
+//!
+//! Write-ahead log with `synchronous=FULL`: a commit appends to the log and syncs it, once. A batch that need not be
+//! synced is committed with `synchronous=NORMAL` for that moment: it reaches the system, so it survives the process.
+//! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Decision, Store, StoreError};
+use crate::protocol::Record;
+use crate::protocol::durable::Durable;
+use crate::protocol::types::{Ballot, Instance, NodeId, Value};
+
+const FORMAT: i64 = 1;
+/// Records written until a checkpoint is due even if the node is busy: about 16 MiB of log.
+const CHECKPOINT_RECORDS: usize = 32_768;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS node (
+        id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, followed INTEGER NOT NULL, crc INTEGER NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS promised (
+        instance TEXT PRIMARY KEY, ballot TEXT NOT NULL, crc INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS accepted (
+        instance TEXT PRIMARY KEY, ballot TEXT NOT NULL, value TEXT NOT NULL, crc INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS decided (
+        seq INTEGER PRIMARY KEY, instance TEXT NOT NULL, ballot TEXT NOT NULL, value TEXT NOT NULL, at TEXT NOT NULL,
+        crc INTEGER NOT NULL
+    );";
+
+/// A node's database, locked for this process.
+#[derive(Debug)]
+pub struct Sqlite {
+    connection: Connection,
+    file: PathBuf,
+    id: NodeId,
+    /// Records in the write-ahead log since the last checkpoint.
+    since_checkpoint: usize,
+    /// Held for as long as the store is open; the system lets go of it when the process dies.
+    _lock: File,
+}
+
+impl Sqlite {
+    /// Opens `dir/node.db`, making it if need be.
+    ///
+    /// # Errors
+    /// The directory is in use, belongs to another node, or cannot be read or written.
+    pub fn open(dir: &Path, id: NodeId) -> Result<Self, StoreError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, source }
+        };
+        fs::create_dir_all(dir).map_err(io(dir))?;
+        let lock_path = dir.join("lock");
+        let lock = File::options().create(true).append(true).open(&lock_path).map_err(io(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => {
+                return Err(StoreError::Io { path: lock_path, source });
+            }
+        }
+        let file = dir.join("node.db");
+        let connection = Connection::open(&file).map_err(|source| StoreError::Sqlite { file: file.clone(), source })?;
+        let mut store = Self { connection, file, id, since_checkpoint: 0, _lock: lock };
+        store.prepare(dir)?;
+        Ok(store)
+    }
+
+    fn prepare(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let setup = |connection: &Connection| -> rusqlite::Result<i64> {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+            connection.pragma_query_value(None, "user_version", |row| row.get(0))
+        };
+        let found = setup(&self.connection).map_err(|source| self.failed(source))?;
+        if found != 0 && found != FORMAT {
+            return Err(StoreError::Format { file: self.file.clone(), found, expected: FORMAT });
+        }
+        if found == 0 {
+            let create = |connection: &mut Connection, id: NodeId| -> rusqlite::Result<()> {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                let crc = checksum(&["node", &id.to_string(), "1", "false"]);
+                transaction.execute("INSERT INTO node VALUES (?1, 1, 0, ?2)", params![id.number(), crc])?;
+                transaction.commit()
+            };
+            create(&mut self.connection, self.id).map_err(|source| self.failed(source))?;
+            sync_directory(dir)?;
+        }
+        let owner: Option<u32> = self
+            .connection
+            .query_row("SELECT id FROM node", [], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.failed(source))?;
+        match owner {
+            Some(owner) if owner == self.id.number() => Ok(()),
+            Some(owner) => Err(StoreError::Foreign { dir: dir.to_owned(), owner, id: self.id.number() }),
+            None => Err(self.damaged("the row that says whose it is has gone".to_owned())),
+        }
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { file: self.file.clone(), source }
+    }
+
+    fn damaged(&self, what: String) -> StoreError {
+        StoreError::Damaged { file: self.file.clone(), what }
+    }
+
+    /// Reads all rows of a table as texts, checks each row's checksum, and hands them to `take`.
+    fn rows<const N: usize>(
+        &self,
+        table: &str,
+        columns: &str,
+        mut take: impl FnMut([String; N]) -> Option<()>,
+    ) -> Result<(), StoreError> {
+        let mut read = || -> rusqlite::Result<Option<String>> {
+            let mut statement = self.connection.prepare(&format!("SELECT {columns}, crc FROM {table}"))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let mut fields = [const { String::new() }; N];
+                for (at, field) in fields.iter_mut().enumerate() {
+                    *field = row.get(at)?;
+                }
+                let crc: u32 = row.get(N)?;
+                let mut checked = vec![table];
+                checked.extend(fields.iter().map(String::as_str));
+                let key = fields[0].clone();
+                if crc != checksum(&checked) {
+                    return Ok(Some(format!("the checksum of row '{key}' of table {table} does not fit")));
+                }
+                if take(fields).is_none() {
+                    return Ok(Some(format!("row '{key}' of table {table} cannot be read")));
+                }
+            }
+            Ok(None)
+        };
+        match read() {
+            Ok(None) => Ok(()),
+            Ok(Some(what)) => Err(self.damaged(what)),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    fn commit(&mut self, records: &[Record], at: &str) -> rusqlite::Result<()> {
+        let id = self.id;
+        let transaction = self.connection.transaction()?;
+        for record in records {
+            match record {
+                Record::Promise { instance, ballot } => {
+                    let ballot = ballot.to_string();
+                    transaction.prepare_cached("INSERT OR REPLACE INTO promised VALUES (?1, ?2, ?3)")?.execute(
+                        params![instance.as_str(), ballot, checksum(&["promised", instance.as_str(), &ballot]),],
+                    )?
+                }
+                Record::Accept { instance, ballot, value } => {
+                    let ballot = ballot.to_string();
+                    transaction.prepare_cached("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4)")?.execute(
+                        params![
+                            instance.as_str(),
+                            ballot,
+                            value.as_str(),
+                            checksum(&["accepted", instance.as_str(), &ballot, value.as_str()]),
+                        ],
+                    )?
+                }
+                Record::Decide { instance, ballot, value } => {
+                    let ballot = ballot.to_string();
+                    transaction.prepare_cached("INSERT INTO decided VALUES (NULL, ?1, ?2, ?3, ?4, ?5)")?.execute(
+                        params![
+                            instance.as_str(),
+                            ballot,
+                            value.as_str(),
+                            at,
+                            checksum(&["decided", instance.as_str(), &ballot, value.as_str(), at]),
+                        ],
+                    )?
+                }
+                Record::Generation { generation, followed } => {
+                    transaction.execute_batch("DELETE FROM promised; DELETE FROM accepted; DELETE FROM decided")?;
+                    // SQLite's integers are signed; one restart a nanosecond would take 292 years to get there.
+                    let signed = i64::try_from(*generation).unwrap_or(i64::MAX);
+                    let crc = checksum(&["node", &id.to_string(), &signed.to_string(), &followed.to_string()]);
+                    transaction
+                        .prepare_cached("UPDATE node SET generation = ?1, followed = ?2, crc = ?3")?
+                        .execute(params![signed, followed, crc])?
+                }
+            };
+        }
+        transaction.commit()
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(|source| self.failed(source))?;
+        self.since_checkpoint = 0;
+        Ok(())
+    }
+}
+
+impl Store for Sqlite {
+    fn load(&mut self) -> Result<Durable, StoreError> {
+        let mut durable = Durable::default();
+        let (generation, followed, crc): (i64, bool, u32) = self
+            .connection
+            .query_row("SELECT generation, followed, crc FROM node", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .map_err(|source| self.failed(source))?;
+        if crc != checksum(&["node", &self.id.to_string(), &generation.to_string(), &followed.to_string()]) {
+            return Err(self.damaged("the checksum of the node's own row does not fit".to_owned()));
+        }
+        durable.generation = u64::try_from(generation).unwrap_or(0);
+        durable.followed = followed;
+        self.rows("promised", "instance, ballot", |[instance, ballot]| {
+            let (instance, ballot) = (instance.parse().ok()?, ballot.parse().ok()?);
+            durable.apply(&Record::Promise { instance, ballot });
+            Some(())
+        })?;
+        // An acceptance raised the promise when it was made; it must not lower one that was made since.
+        self.rows("accepted", "instance, ballot, value", |[instance, ballot, value]| {
+            let (instance, ballot): (Instance, Ballot) = (instance.parse().ok()?, ballot.parse().ok()?);
+            let promised = durable.instances.get(&instance).and_then(|state| state.promised);
+            durable.apply(&Record::Accept { instance: instance.clone(), ballot, value: Value::new(&value) });
+            if let Some(ballot) = promised.filter(|&promised| promised > ballot) {
+                durable.apply(&Record::Promise { instance, ballot });
+            }
+            Some(())
+        })?;
+        self.rows("decided", "instance, ballot, value, at", |[instance, ballot, value, _at]| {
+            let (instance, ballot): (Instance, Ballot) = (instance.parse().ok()?, ballot.parse().ok()?);
+            let known = durable.instances.get(&instance).is_some_and(|state| state.decided.is_some());
+            durable.apply(&Record::Decide { instance, ballot, value: Value::new(&value) });
+            (!known).then_some(())
+        })?;
+        Ok(durable)
+    }
+
+    fn write(&mut self, records: &[Record], at: &str, sync: bool) -> Result<(), StoreError> {
+        let mode = |connection: &Connection, mode: &str| -> rusqlite::Result<()> {
+            connection.prepare_cached(&format!("PRAGMA synchronous={mode}"))?.execute([]).map(|_| ())
+        };
+        if !sync {
+            mode(&self.connection, "NORMAL").map_err(|source| self.failed(source))?;
+        }
+        self.commit(records, at).map_err(|source| self.failed(source))?;
+        if !sync {
+            mode(&self.connection, "FULL").map_err(|source| self.failed(source))?;
+        }
+        self.since_checkpoint += records.len();
+        if self.since_checkpoint >= CHECKPOINT_RECORDS {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn decisions(&mut self) -> Result<Vec<Decision>, StoreError> {
+        let mut decisions = Vec::new();
+        self.rows("decided", "instance, ballot, value, at", |[instance, _ballot, value, at]| {
+            decisions.push(Decision { instance: instance.parse().ok()?, value: Value::new(&value), at });
+            Some(())
+        })?;
+        Ok(decisions)
+    }
+
+    fn idle(&mut self) -> Result<(), StoreError> {
+        if self.since_checkpoint > 0 { self.checkpoint() } else { Ok(()) }
+    }
+}
+
+/// CRC-32 of a row: its table and its fields, each ended by a byte that no field holds.
+fn checksum(fields: &[&str]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for field in fields {
+        hasher.update(field.as_bytes());
+        hasher.update(&[0xff]);
+    }
+    hasher.finalize()
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// The directory cannot be opened or synced.
+pub fn sync_directory(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| StoreError::Io { path: dir.to_owned(), source })
+}
