@@ -132,10 +132,10 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Lets go what gates of a node hold; they stay closed.
+    /// Lets go the first message that each of these gates of a node holds; they stay closed.
     pub(super) fn let_through(&mut self, from: Port, to: &[Port], kind: Kind) -> Result<(), Stop> {
         for (kind, port) in pairs(&[kind], to) {
-            let _: Wire = self.call(from, "lab.gate.release", &(kind.name(), port.number(), true))?;
+            let _: Wire = self.call(from, "lab.gate.release", &(kind.name(), port.number(), 1))?;
         }
         Ok(())
     }

@@ -68,11 +68,13 @@ impl Gates {
         None
     }
 
-    /// Takes out what a gate holds; the gate stays closed.
+    /// Takes out the first messages that a gate holds, at most so many; the gate stays closed.
     #[must_use]
-    pub fn let_through(&self, kind: Kind, to: NodeId) -> Vec<Outgoing> {
+    pub fn let_through(&self, kind: Kind, to: NodeId, count: usize) -> Vec<Outgoing> {
         let mut gates = self.gates.lock();
-        gates.get_mut(&(kind, to)).map(|gate| gate.held.drain(..).collect()).unwrap_or_default()
+        let Some(gate) = gates.get_mut(&(kind, to)) else { return Vec::new() };
+        let count = count.min(gate.held.len());
+        gate.held.drain(..count).collect()
     }
 
     /// Opens a gate and takes out what it held.

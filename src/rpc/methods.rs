@@ -105,10 +105,10 @@ pub static METHODS: &[Method] = &[
     Method {
         name: "lab.gate.release",
         id: Id::GateRelease,
-        signatures: &[&["struct", "string", "int"], &["struct", "string", "int", "boolean"]],
-        usage: "method, to [, keep]",
-        help: "Sends what a gate holds and opens it; with keep (boolean) it stays closed for what comes next. Returns \
-               released (int).",
+        signatures: &[&["struct", "string", "int"], &["struct", "string", "int", "int"]],
+        usage: "method, to [, count]",
+        help: "Sends what a gate holds and opens it; with count (int) only the first so many, and the gate stays closed. \
+               Returns released (int).",
         lab: true,
     },
     Method {
@@ -234,7 +234,7 @@ pub(super) enum Request {
     Version,
     Faults,
     GateHold { kind: Kind, to: NodeId, ttl_ms: u32 },
-    GateRelease { kind: Kind, to: NodeId, keep: bool },
+    GateRelease { kind: Kind, to: NodeId, count: Option<u32> },
     GateWait { kind: Kind, to: NodeId, count: u32, timeout_ms: u32 },
     GateList,
     GateClear,
@@ -329,8 +329,8 @@ impl Method {
                 Ok(Request::GateHold { kind: kind.0, to, ttl_ms: ttl_ms.unwrap_or(30_000) })
             }
             Id::GateRelease => {
-                let (kind, to, keep): (GateKind, _, Option<_>) = Deserialize::deserialize(params)?;
-                Ok(Request::GateRelease { kind: kind.0, to, keep: keep.unwrap_or_default() })
+                let (kind, to, count): (GateKind, _, _) = Deserialize::deserialize(params)?;
+                Ok(Request::GateRelease { kind: kind.0, to, count })
             }
             Id::GateWait => {
                 let (kind, to, count, timeout_ms): (GateKind, _, _, _) = Deserialize::deserialize(params)?;

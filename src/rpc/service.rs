@@ -171,8 +171,10 @@ impl Service {
                 peers.gates().hold(kind, to, ttl);
                 Ok(Returned::Held { held: 0 })
             }
-            Request::GateRelease { kind, to, keep: true } => released(peers.gates().let_through(kind, to)),
-            Request::GateRelease { kind, to, keep: false } => released(peers.gates().open(kind, to)),
+            Request::GateRelease { kind, to, count: Some(count) } => {
+                released(peers.gates().let_through(kind, to, count as usize))
+            }
+            Request::GateRelease { kind, to, count: None } => released(peers.gates().open(kind, to)),
             Request::GateClear => released(peers.gates().open_all()),
             Request::GateList => {
                 let row = |gate: crate::lab::gates::Standing| GateRow {
