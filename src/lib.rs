@@ -1,4 +1,62 @@
 //! Synod: a small cluster that agrees, and shows how.
+//!
+//! Five nodes speak XML-RPC. Each decides named values by Basic Paxos with the others, keeps what it promised in SQLite,
+//! and writes what was decided into a text file. A shell starts them, proposes, breaks them on purpose, and plays the
+//! textbook races the same way every time. This page is the architecture; start here.
+//!
+//! # Bird's-eye view
+//!
+//! ```text
+//!   ServerProxy, shell, curl                      the other nodes
+//!            │  HTTP POST                              ▲ │
+//!            ▼                                         │ ▼
+//!      rpc::door ── a thread per connection      rpc::peers ── a sender per peer, gates before it
+//!            │  a call, decoded by its method          ▲ │
+//!            ▼                                         │ │ answers come back as messages
+//!      rpc::service ───────────┐       ┌───────────────┘ │
+//!                              ▼       │                 ▼
+//!                        node::driver: one thread, takes all that waits as one batch
+//!                              │  inputs in, effects out
+//!                              ▼
+//!                        protocol::host ── protocol::paxos, pure
+//!                              │  Save, Note
+//!                              ▼
+//!                        store::sqlite ── one synced transaction a batch; then what waited is sent
+//! ```
+//!
+//! A proposal on node 8000, with nobody in its way: the connection's thread hands it to the driver; Paxos picks ballot
+//! `1.8000` and saves its own promise; when that is on disk, Prepare goes to the other four, whose promises come back in
+//! the answers of the very calls; with a majority, Accept goes to all; with a majority again the value is chosen, Commit
+//! goes out, the client is answered, and five text files say so.
+//!
+//! # Entry points
+//!
+//! Read [`protocol`] for the contract of a protocol, then [`protocol::paxos`] beside Lamport's "Paxos Made Simple";
+//! [`node::driver`] for how it meets a disk and a network, and [`sim`] for how it meets much worse ones. `client/` is the
+//! program: arguments, the shell, and the races in `client/scenario.rs`.
+//!
+//! # Code map
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`protocol`] | the protocols, pure: inputs in, ordered effects out |
+//! | [`xmlrpc`] | the wire format: a serde data format over quick-xml |
+//! | [`rpc`] | the transport: door (HTTP in), peers and client (HTTP out), the method table, faults |
+//! | [`store`] | what a node remembers: SQLite, its twin in memory, the decided files |
+//! | [`node`] | the driver, and the assembly and disassembly of a node |
+//! | [`lab`] | what only a lab node does: gates |
+//! | [`sim`] | the world in which the same protocols run simulated |
+//!
+//! # Invariants, as absences
+//!
+//! - Nothing in [`protocol`] names a socket, a thread, a file, a clock or an unseeded random number.
+//! - Nothing outside the driver's thread touches a protocol or the store, so neither has a lock.
+//! - Nothing that rests on a record leaves the node before the record is synced.
+//! - Nothing waits for a peer: the driver puts messages into queues that drop their oldest when full.
+//! - Nothing that comes from the wire or from a file is `unwrap`ped, and nothing grows with it beyond a stated bound.
+//! - Nothing in [`xmlrpc`] knows of Paxos, and nothing in [`protocol`] knows of XML.
+//!
+//! A test (`tests/tidy.rs`) keeps the first one true. The threads of a node are listed in [`node`].
 
 pub mod lab;
 pub mod node;

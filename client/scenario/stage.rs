@@ -65,7 +65,7 @@ impl<'a> Stage<'a> {
         if ports.len() < 3 {
             return refused(format!("a race takes at least 3 nodes, and there are {}", ports.len()));
         }
-        if must_be_odd && ports.len() % 2 == 0 {
+        if must_be_odd && ports.len().is_multiple_of(2) {
             let text = "B_wins takes an odd number of nodes, so that two majorities can share a single one";
             return refused(text.to_owned());
         }

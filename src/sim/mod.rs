@@ -15,7 +15,7 @@
 //!
 //! # To add a fault
 //!
-//! Add its rate to [`Faults`], draw it in `Faults::draw`, and apply it in `World::send` (to a message), in
+//! Add its rate to `Faults`, draw it in `Faults::draw`, and apply it in `World::send` (to a message), in
 //! `World::flush` (to a disk) or as an `Event` of its own.
 
 pub mod check;

@@ -22,7 +22,7 @@ pub struct Call<'de> {
 }
 
 impl<'de> Call<'de> {
-    /// Reads up to the method name. `text` comes from [`text`](super::text), which also saw to its length.
+    /// Reads up to the method name. `text` comes from [`text()`](super::text()), which also saw to its length.
     ///
     /// # Errors
     ///

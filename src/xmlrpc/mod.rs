@@ -12,7 +12,7 @@
 //! | structs, maps with string keys | `<struct>`; a member that is `None` is left out |
 //! | `()`, `None` elsewhere | `<nil/>`, where nil is allowed |
 //!
-//! A call is read in two phases, because its method decides the types of its parameters: [`text`] settles the encoding
+//! A call is read in two phases, because its method decides the types of its parameters: [`text()`] settles the encoding
 //! and the legal characters, [`Call::parse`] reads up to the method name, and [`Call::params`] reads the rest straight
 //! from the reader's events, with no tree in between. What has no fixed type is a [`Value`].
 //!
