@@ -1,2 +1,4 @@
-//! Placeholder.
-fn main() {}
+//! The integration tests: an index.
+
+/// What is pure stays pure.
+mod tidy;

@@ -123,14 +123,18 @@ impl Node {
         let peers = Arc::new(Peers::start(id, &members, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
         let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe);
-        let core = Core { id, address, members, lab, since: Instant::now(), peers, inbox };
+        let core = Core { id, address, members: members.clone(), lab, since: Instant::now(), peers, inbox };
         let core = Arc::new(core);
         let service = Arc::new(Service::new(core.clone()));
         let driver = thread::Builder::new()
             .name(format!("{id} driver"))
             .spawn(move || driver.run())
             .map_err(io("starting the driver"))?;
-        let door = Door::open(listener, door::Options::default(), service).map_err(io("opening the door"))?;
+        // Nodes that are known by name call each other by name.
+        let host = |address: &String| address.rsplit_once(':').map(|(host, _)| host.to_owned());
+        let options =
+            door::Options { allowed_hosts: members.values().filter_map(host).collect(), ..door::Options::default() };
+        let door = Door::open(listener, options, service).map_err(io("opening the door"))?;
         Ok(Self { core, door, driver: Mutex::new(Some(driver)) })
     }
 
