@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::introspect::Capability;
 use super::wire::Answer;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
+use crate::xmlrpc;
 
 /// The result of any method.
 #[derive(Debug, Serialize)]
@@ -19,8 +21,15 @@ pub(super) enum Returned {
     Version(Version),
     Faults(Vec<FaultRow>),
     Gates(Vec<GateRow>),
-    Held { held: u64 },
-    Released { released: u64 },
+    Held {
+        held: u64,
+    },
+    Released {
+        released: u64,
+    },
+    Capabilities(BTreeMap<&'static str, Capability>),
+    /// What the validator1 suite returns.
+    Value(xmlrpc::Value),
     Names(Vec<&'static str>),
     Signatures(&'static [&'static [&'static str]]),
     Text(String),

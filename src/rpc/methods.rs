@@ -5,9 +5,11 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::peers::Kind;
+use super::validator1::Test;
 use super::wire::Envelope;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
+use crate::xmlrpc;
 
 /// One method.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +45,12 @@ enum Id {
     GateWait,
     GateList,
     GateClear,
+    GetCapabilities,
     ListMethods,
     MethodSignature,
     MethodHelp,
     Multicall,
+    Validator(Test),
 }
 
 /// All methods, by name.
@@ -188,6 +192,14 @@ pub static METHODS: &[Method] = &[
         lab: false,
     },
     Method {
+        name: "system.getCapabilities",
+        id: Id::GetCapabilities,
+        signatures: &[&["struct"]],
+        usage: "",
+        help: "The specifications that this node keeps to: a struct of structs of specUrl and specVersion (int).",
+        lab: false,
+    },
+    Method {
         name: "system.listMethods",
         id: Id::ListMethods,
         signatures: &[&["array"]],
@@ -221,6 +233,70 @@ pub static METHODS: &[Method] = &[
                of its one result, or a fault struct.",
         lab: false,
     },
+    Method {
+        name: "validator1.arrayOfStructsTest",
+        id: Id::Validator(Test::ArrayOfStructs),
+        signatures: &[&["int", "array"]],
+        usage: "array of structs",
+        help: "The sum of all members curly. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.countTheEntities",
+        id: Id::Validator(Test::CountTheEntities),
+        signatures: &[&["struct", "string"]],
+        usage: "text",
+        help: "How many of the five characters that XML escapes are in the text. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.easyStructTest",
+        id: Id::Validator(Test::EasyStruct),
+        signatures: &[&["int", "struct"]],
+        usage: "struct",
+        help: "The sum of the members moe, larry and curly. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.echoStructTest",
+        id: Id::Validator(Test::EchoStruct),
+        signatures: &[&["struct", "struct"]],
+        usage: "struct",
+        help: "The struct. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.manyTypesTest",
+        id: Id::Validator(Test::ManyTypes),
+        signatures: &[&["array", "int", "boolean", "string", "double", "dateTime.iso8601", "base64"]],
+        usage: "number, boolean, string, double, date, bytes",
+        help: "The six values, in an array. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.moderateSizeArrayCheck",
+        id: Id::Validator(Test::ModerateSizeArray),
+        signatures: &[&["string", "array"]],
+        usage: "array of strings",
+        help: "The first and the last string, joined. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.nestedStructTest",
+        id: Id::Validator(Test::NestedStruct),
+        signatures: &[&["int", "struct"]],
+        usage: "struct",
+        help: "The sum of moe, larry and curly of the day 01 in the month 04 of the year 2000 in a calendar of structs. One of the validator1 suite.",
+        lab: true,
+    },
+    Method {
+        name: "validator1.simpleStructReturnTest",
+        id: Id::Validator(Test::SimpleStructReturn),
+        signatures: &[&["struct", "int"]],
+        usage: "number",
+        help: "The number times 10, 100 and 1000. One of the validator1 suite.",
+        lab: true,
+    },
 ];
 
 /// A call whose arguments have been read.
@@ -238,9 +314,11 @@ pub(super) enum Request {
     GateWait { kind: Kind, to: NodeId, count: u32, timeout_ms: u32 },
     GateList,
     GateClear,
+    GetCapabilities,
     ListMethods,
     MethodSignature { name: String },
     MethodHelp { name: String },
+    Validator { test: Test, argument: xmlrpc::Value },
 }
 
 /// The last argument of `propose`.
@@ -338,6 +416,7 @@ impl Method {
             }
             Id::GateList => no_parameters(params, Request::GateList),
             Id::GateClear => no_parameters(params, Request::GateClear),
+            Id::GetCapabilities => no_parameters(params, Request::GetCapabilities),
             Id::ListMethods => no_parameters(params, Request::ListMethods),
             Id::MethodSignature => {
                 let (name,) = Deserialize::deserialize(params)?;
@@ -346,6 +425,16 @@ impl Method {
             Id::MethodHelp => {
                 let (name,) = Deserialize::deserialize(params)?;
                 Ok(Request::MethodHelp { name })
+            }
+            Id::Validator(test @ Test::ManyTypes) => {
+                type Six = (i64, bool, String, f64, xmlrpc::DateTime, xmlrpc::Bytes);
+                let (number, boolean, text, double, date, bytes): Six = Deserialize::deserialize(params)?;
+                let six = [number.into(), boolean.into(), text.into(), double.into(), date.into(), bytes.into()];
+                Ok(Request::Validator { test, argument: xmlrpc::Value::Array(six.into()) })
+            }
+            Id::Validator(test) => {
+                let (argument,) = Deserialize::deserialize(params)?;
+                Ok(Request::Validator { test, argument })
             }
             Id::Multicall => Err(D::Error::custom("system.multicall cannot call itself")),
         }

@@ -15,10 +15,12 @@ use super::door;
 use super::faults::{
     BAD_OPTION, FAULTS, FULL, IGNORED, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
 };
+use super::introspect::{PAGE_POLICY, capabilities, page};
 use super::methods::{METHODS, Method, ProposeOptions, Request};
 use super::multicall::{self, Item, OneCall};
 use super::peers::Kind;
 use super::text;
+use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
@@ -61,6 +63,12 @@ impl door::Service for Service {
             return door::Reply::xml(self.call(request.body));
         }
         match request.path {
+            "/RPC2" => {
+                let page = page(&self.core.id.to_string(), &self.core.address.to_string());
+                door::Reply::new(200_u16, "text/html; charset=utf-8", page)
+                    .with_header("Content-Security-Policy", PAGE_POLICY)
+                    .with_header("X-Content-Type-Options", "nosniff")
+            }
             "/" => door::Reply::text(200, self.greeting()),
             _ => door::Reply::text(404, "There is nothing here. XML-RPC calls are POSTed to /RPC2.\n".to_owned()),
         }
@@ -193,6 +201,8 @@ impl Service {
                 };
                 Ok(Returned::Faults(FAULTS.into_iter().map(row).collect()))
             }
+            Request::GetCapabilities => Ok(Returned::Capabilities(capabilities())),
+            Request::Validator { test, argument } => validator1::run(test, argument).map(Returned::Value),
             Request::ListMethods => Ok(Returned::Names(METHODS.iter().map(|method| method.name).collect())),
             Request::MethodSignature { name } => Ok(Returned::Signatures(known_method(&name)?.signatures)),
             Request::MethodHelp { name } => Ok(Returned::Text(known_method(&name)?.help_text())),
