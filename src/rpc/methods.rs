@@ -4,6 +4,7 @@
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
+use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::Envelope;
@@ -26,6 +27,8 @@ pub struct Method {
     pub help: &'static str,
     /// Whether only a lab node serves it.
     pub lab: bool,
+    /// Who may call it.
+    pub role: Role,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,7 @@ pub static METHODS: &[Method] = &[
                accepted (boolean) and promised_ballot. The ballot is a string such as '3.8000'; a lab also takes an int. \
                The value may have any type but nil.",
         lab: false,
+        role: Role::Peer,
     },
     Method {
         name: "commit",
@@ -72,6 +76,7 @@ pub static METHODS: &[Method] = &[
         usage: "ballot, value [, instance]",
         help: "Tells this node that the value was chosen. Returns committed (boolean).",
         lab: false,
+        role: Role::Peer,
     },
     Method {
         name: "decided",
@@ -80,6 +85,7 @@ pub static METHODS: &[Method] = &[
         usage: "[instance]",
         help: "What this node knows to be chosen. Returns decided (boolean) and, when decided, value and ballot.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "lab.gate.clear",
@@ -88,6 +94,7 @@ pub static METHODS: &[Method] = &[
         usage: "",
         help: "Opens all gates of this node and sends what they held. Returns released (int).",
         lab: true,
+        role: Role::Admin,
     },
     Method {
         name: "lab.gate.hold",
@@ -97,6 +104,7 @@ pub static METHODS: &[Method] = &[
         help: "Holds this node's messages of one kind (prepare, accept, commit, learn) to one node, itself included, \
                until released or until ttl_ms (default 30000) have passed. Returns held (int).",
         lab: true,
+        role: Role::Admin,
     },
     Method {
         name: "lab.gate.list",
@@ -105,6 +113,7 @@ pub static METHODS: &[Method] = &[
         usage: "",
         help: "The gates that stand: an array of structs of method, to and held (int).",
         lab: true,
+        role: Role::Admin,
     },
     Method {
         name: "lab.gate.release",
@@ -114,6 +123,7 @@ pub static METHODS: &[Method] = &[
         help: "Sends what a gate holds and opens it; with count (int) only the first so many, and the gate stays closed. \
                Returns released (int).",
         lab: true,
+        role: Role::Admin,
     },
     Method {
         name: "lab.gate.wait",
@@ -122,6 +132,7 @@ pub static METHODS: &[Method] = &[
         usage: "method, to, count, timeout_ms",
         help: "Waits until a gate holds count messages. Returns held (int), which is less if the time was up.",
         lab: true,
+        role: Role::Admin,
     },
     Method {
         name: "learn",
@@ -130,6 +141,7 @@ pub static METHODS: &[Method] = &[
         usage: "ask, envelope",
         help: "For nodes among themselves: what was decided while the asking node was away.",
         lab: false,
+        role: Role::Peer,
     },
     Method {
         name: "prepare",
@@ -140,6 +152,7 @@ pub static METHODS: &[Method] = &[
                one was promised. Returns promised (boolean), promised_ballot and, if something was accepted, \
                accepted_ballot and accepted_value. The ballot is a string such as '3.8000'; a lab also takes an int.",
         lab: false,
+        role: Role::Peer,
     },
     Method {
         name: "propose",
@@ -154,6 +167,7 @@ pub static METHODS: &[Method] = &[
                one), outcome ('yours' or 'another's'), ballot, attempts (int) and message. Options: deadline_ms (int, \
                default 5000, at most 60000). Faults: 100 and 101 (not written), 102 (unknown), see synod.faults().",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "restart",
@@ -164,6 +178,7 @@ pub static METHODS: &[Method] = &[
                Restart all nodes of the lab; one alone sits out until the others follow. Returns generation (int) and \
                message.",
         lab: true,
+        role: Role::Admin,
     },
     Method {
         name: "status",
@@ -173,6 +188,7 @@ pub static METHODS: &[Method] = &[
         help: "How this node is: node, address, members, mode, generation, uptime_ms, counters, and per instance what it \
                promised, accepted and knows to be decided: of the one named, or of the first hundred.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "synod.faults",
@@ -182,6 +198,7 @@ pub static METHODS: &[Method] = &[
         help: "The faults that are this program's own: an array of structs of code (int), name, definite (boolean: the \
                call certainly had no effect) and meaning.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "synod.version",
@@ -190,6 +207,7 @@ pub static METHODS: &[Method] = &[
         usage: "",
         help: "Returns synod (the program's version) and protocol (int, that of the messages between nodes).",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "system.getCapabilities",
@@ -198,6 +216,7 @@ pub static METHODS: &[Method] = &[
         usage: "",
         help: "The specifications that this node keeps to: a struct of structs of specUrl and specVersion (int).",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "system.listMethods",
@@ -206,6 +225,7 @@ pub static METHODS: &[Method] = &[
         usage: "",
         help: "The names of all methods.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "system.methodHelp",
@@ -214,6 +234,7 @@ pub static METHODS: &[Method] = &[
         usage: "name",
         help: "What a method does, with a line of Python to try it.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "system.methodSignature",
@@ -223,6 +244,7 @@ pub static METHODS: &[Method] = &[
         help: "The types of a method: an array of arrays, each the result's and then the parameters'. Where any type is \
                taken, it says string.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "system.multicall",
@@ -232,6 +254,7 @@ pub static METHODS: &[Method] = &[
         help: "Makes several calls at once. Takes an array of structs of methodName and params; returns for each an array \
                of its one result, or a fault struct.",
         lab: false,
+        role: Role::Client,
     },
     Method {
         name: "validator1.arrayOfStructsTest",
@@ -240,6 +263,7 @@ pub static METHODS: &[Method] = &[
         usage: "array of structs",
         help: "The sum of all members curly. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.countTheEntities",
@@ -248,6 +272,7 @@ pub static METHODS: &[Method] = &[
         usage: "text",
         help: "How many of the five characters that XML escapes are in the text. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.easyStructTest",
@@ -256,6 +281,7 @@ pub static METHODS: &[Method] = &[
         usage: "struct",
         help: "The sum of the members moe, larry and curly. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.echoStructTest",
@@ -264,6 +290,7 @@ pub static METHODS: &[Method] = &[
         usage: "struct",
         help: "The struct. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.manyTypesTest",
@@ -272,6 +299,7 @@ pub static METHODS: &[Method] = &[
         usage: "number, boolean, string, double, date, bytes",
         help: "The six values, in an array. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.moderateSizeArrayCheck",
@@ -280,6 +308,7 @@ pub static METHODS: &[Method] = &[
         usage: "array of strings",
         help: "The first and the last string, joined. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.nestedStructTest",
@@ -288,6 +317,7 @@ pub static METHODS: &[Method] = &[
         usage: "struct",
         help: "The sum of moe, larry and curly of the day 01 in the month 04 of the year 2000 in a calendar of structs. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
     Method {
         name: "validator1.simpleStructReturnTest",
@@ -296,6 +326,7 @@ pub static METHODS: &[Method] = &[
         usage: "number",
         help: "The number times 10, 100 and 1000. One of the validator1 suite.",
         lab: true,
+        role: Role::Client,
     },
 ];
 

@@ -1,5 +1,6 @@
 //! The transport: XML-RPC over HTTP, in ([`door`]) and out ([`peers`]), and the methods in between.
 
+pub mod access;
 pub mod answers;
 pub mod client;
 pub mod door;
