@@ -44,6 +44,58 @@ pub(crate) enum Action {
     /// Run a local cluster without a shell, for other programs to call, until Ctrl-C or SIGTERM.
     #[command(after_help = UP_EXAMPLES)]
     Up(LocalArgs),
+    /// Make and remove the credentials by which callers and nodes are known.
+    #[command(after_help = CREDENTIALS_EXAMPLES)]
+    Credentials {
+        /// What to do.
+        #[command(subcommand)]
+        action: CredentialsAction,
+    },
+}
+
+/// What can be done about credentials.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CredentialsAction {
+    /// Add a caller, or give one a new secret; prints the secret, which stands nowhere else.
+    Add {
+        /// The caller's name: letters, digits, '-', '_' and '.'.
+        name: String,
+        /// What it may do: propose and ask, or all of that and restart, gates and acceptors by hand.
+        #[arg(long, value_enum, default_value_t = RoleArg::Client)]
+        role: RoleArg,
+        /// The credentials file.
+        #[arg(long, default_value = "credentials.toml")]
+        file: PathBuf,
+    },
+    /// Remove a caller.
+    Remove {
+        /// The caller's name.
+        name: String,
+        /// The credentials file.
+        #[arg(long, default_value = "credentials.toml")]
+        file: PathBuf,
+    },
+    /// List the callers and their roles.
+    List {
+        /// The credentials file.
+        #[arg(long, default_value = "credentials.toml")]
+        file: PathBuf,
+    },
+    /// Make the secret by which the nodes of a cluster know each other.
+    Cluster {
+        /// The file to make; copy it to every node.
+        #[arg(default_value = "cluster.secret")]
+        file: PathBuf,
+    },
+}
+
+/// The roles that callers can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Propose and ask.
+    Client,
+    /// Everything.
+    Admin,
 }
 
 /// A cluster on this machine, whose nodes are named by their ports.
@@ -72,6 +124,10 @@ pub(crate) struct ShellArgs {
     /// Use a running cluster instead; any of its nodes will do, it knows the others.
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["nodes", "base_port", "data"], value_parser = to_address)]
     pub(crate) connect: Option<String>,
+
+    /// The name to call the nodes by; its secret is read from the environment variable SYNOD_SECRET.
+    #[arg(long, value_name = "NAME", requires = "connect")]
+    pub(crate) user: Option<String>,
 
     /// Run this command and leave; may be given several times.
     #[arg(short, long, value_name = "CMD", conflicts_with = "file")]
@@ -126,6 +182,14 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) lab: bool,
 
+    /// Who may call this node, and what: made by 'synod credentials add'. Needed to listen beyond 127.0.0.1.
+    #[arg(long, value_name = "FILE", requires = "cluster_secret")]
+    pub(crate) credentials: Option<PathBuf>,
+
+    /// The secret by which the nodes know each other: made by 'synod credentials cluster', the same for all.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_secret: Option<PathBuf>,
+
     /// Stop when stdin reaches its end, so that a node never outlives the shell that started it.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
@@ -165,7 +229,7 @@ impl Args {
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(&args.shell.local)?,
-            None => {}
+            None | Some(Action::Credentials { .. }) => {}
             Some(Action::Up(local)) => check_ports(local)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
         }
@@ -268,6 +332,14 @@ Examples:
   synod serve --id 8000 --listen 127.0.0.1:8000 \\
       --member 8000=127.0.0.1:8000 --member 8001=127.0.0.1:8001 --member 8002=127.0.0.1:8002
   synod serve --id 8001 --cluster cluster.toml --data /var/lib/synod";
+
+const CREDENTIALS_EXAMPLES: &str = "\
+Example, a cluster that other machines may call:
+  synod credentials cluster cluster.secret
+  synod credentials add alice --role client
+  synod serve --id 1 --cluster cluster.toml --credentials credentials.toml --cluster-secret cluster.secret
+and from Python
+  ServerProxy('http://alice:SECRET@10.0.0.1:7001').propose(5)";
 
 const UP_EXAMPLES: &str = "\
 Examples:

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 use synod::rpc::answers::{Status as NodeStatus, Version};
-use synod::rpc::client::{CallError, Client};
+use synod::rpc::client::{CallError, Calling, Client};
 
 use crate::args::LocalArgs;
 use crate::command::Port;
 
 /// A call of the shell waits longer than the longest deadline it asks a node for.
-const TIMEOUT: Duration = Duration::from_secs(65);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(65);
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
@@ -68,19 +68,22 @@ impl Cluster {
                 return Err(ClusterError::PortInUse { port });
             }
         }
-        Self::connect(&address_of(first))
+        Self::connect(&address_of(first), &Calling::plain(TIMEOUT))
     }
 
     /// A running cluster, of which one node is known.
-    pub(crate) fn connect(address: &str) -> Result<Self, ClusterError> {
-        let status: NodeStatus = Client::new(address, START_TIMEOUT)
+    pub(crate) fn connect(address: &str, calling: &Calling) -> Result<Self, ClusterError> {
+        let status: NodeStatus = Client::calling(address, calling)
             .call("status", &())
             .map_err(|source| ClusterError::NoNode { address: address.to_owned(), source: Box::new(source) })?;
         let member = |member: synod::rpc::answers::Member| {
             let port = Port::new(member.node.number()).ok_or_else(|| {
                 ClusterError::NotOurs(format!("node id {} is above 65535, which this shell cannot name", member.node))
             })?;
-            Ok((port, Member { client: Client::new(&member.address, TIMEOUT), address: member.address, process: None }))
+            Ok((
+                port,
+                Member { client: Client::calling(&member.address, calling), address: member.address, process: None },
+            ))
         };
         Ok(Self { members: status.members.into_iter().map(member).collect::<Result<_, _>>()?, data: None })
     }

@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod command;
 mod console;
+mod credentials;
 mod execute;
 mod scenario;
 mod serve;
@@ -21,6 +22,8 @@ use cluster::{Cluster, ClusterError};
 use console::Console;
 use execute::Lab;
 use shell::{Executor, Source, Status};
+use synod::rpc::access::basic;
+use synod::rpc::client::Calling;
 
 fn main() -> ExitCode {
     let args = Args::from_process();
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         None => run_shell(&args.shell),
         Some(Action::Serve(args)) => serve::serve(args),
         Some(Action::Up(args)) => serve::up(args),
+        Some(Action::Credentials { action }) => credentials::run(action),
     };
     status.into()
 }
@@ -48,7 +52,7 @@ fn run_shell(args: &ShellArgs) -> Status {
         log::warn!("Ctrl-C will end the shell: {error}");
     }
     let cluster = match &args.connect {
-        Some(address) => Cluster::connect(address),
+        Some(address) => Cluster::connect(address, &calling(args)),
         None => Cluster::open(&args.local),
     };
     let opened = cluster.and_then(|cluster| {
@@ -72,6 +76,12 @@ fn run_shell(args: &ShellArgs) -> Status {
         _ = lab.show(&greeting(&lab.cluster));
     }
     shell::run(source, &mut lab, args.keep_going, history_file(), &interrupted)
+}
+
+/// How the shell calls nodes that it has not started.
+fn calling(args: &ShellArgs) -> Calling {
+    let authorization = args.user.as_ref().map(|user| basic(user, &env::var("SYNOD_SECRET").unwrap_or_default()));
+    Calling { authorization, ..Calling::plain(cluster::TIMEOUT) }
 }
 
 fn greeting(cluster: &Cluster) -> String {

@@ -15,6 +15,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use synod::node::{Node, Settings};
 use synod::protocol::types::NodeId;
+use synod::rpc::access::{Access, Secret};
+use synod::rpc::client::Calling;
+use synod::rpc::peers::TIMEOUT;
 
 use crate::args::{LocalArgs, ServeArgs};
 use crate::cluster::Cluster;
@@ -45,7 +48,12 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let listener = bind(&listen).map_err(unavailable)?;
     let stop = stop_requests(args.until_stdin_closes).map_err(|error| unavailable(format!("signals: {error}")))?;
     let data = args.data.clone().unwrap_or_else(|| Path::new("data").join(id.to_string()));
-    let settings = Settings { id, members, data, lab: args.lab, paxos: Default::default() };
+    let cluster_secret = args.cluster_secret.as_deref().map(Secret::read).transpose();
+    let cluster_secret = cluster_secret.map_err(|error| usage(error.to_string()))?;
+    let authorization = cluster_secret.as_ref().map(Secret::header);
+    let access = Access::load(args.credentials.as_deref(), cluster_secret).map_err(|error| usage(error.to_string()))?;
+    let calling = Calling { authorization, ..Calling::plain(TIMEOUT) };
+    let settings = Settings { id, members, data, lab: args.lab, access, calling, paxos: Default::default() };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {

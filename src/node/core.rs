@@ -13,6 +13,7 @@ use crate::protocol::durable::Remembered;
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::Outcome;
 use crate::protocol::types::{Instance, NodeId};
+use crate::rpc::access::Access;
 use crate::rpc::peers::Peers;
 
 /// What a node is, and the way to its driver. Every call is handed over at once; the receiver yields the answer when
@@ -22,6 +23,7 @@ pub(crate) struct Core {
     pub(crate) address: SocketAddr,
     pub(crate) members: BTreeMap<NodeId, String>,
     pub(crate) lab: bool,
+    pub(crate) access: Access,
     pub(crate) since: Instant,
     pub(crate) peers: Arc<Peers>,
     pub(super) inbox: Inbox<Input>,

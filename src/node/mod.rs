@@ -31,6 +31,8 @@ use crate::protocol::host::Host;
 use crate::protocol::paxos;
 use crate::protocol::quorum::Members;
 use crate::protocol::types::NodeId;
+use crate::rpc::access::Access;
+use crate::rpc::client::Calling;
 use crate::rpc::door::{self, Door};
 use crate::rpc::peers::Peers;
 use crate::rpc::service::Service;
@@ -47,7 +49,7 @@ use scribe::Scribe;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What a node is told.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
     /// Its id.
     pub id: NodeId,
@@ -57,6 +59,10 @@ pub struct Settings {
     pub data: PathBuf,
     /// Whether it may be restarted, gated and spoken to by guests.
     pub lab: bool,
+    /// Who may call what.
+    pub access: Access,
+    /// How it calls the other members.
+    pub calling: Calling,
     /// What the protocol can be told.
     pub paxos: paxos::Options,
 }
@@ -96,12 +102,20 @@ impl Node {
     /// # Errors
     /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
     pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        let Settings { id, members, data, lab, paxos } = settings;
+        let Settings { id, members, data, lab, access, calling, paxos } = settings;
         let ids = Members::new(members.keys().copied())
             .filter(|ids| ids.contains(id))
             .ok_or_else(|| NodeError::Settings(format!("node {id} is not among the members it was given")))?;
         let io = |doing| move |source| NodeError::Io { doing, source };
         let address = listener.local_addr().map_err(io("asking for the address that was bound"))?;
+
+        if access.is_open() && !address.ip().is_loopback() {
+            return Err(NodeError::Settings(format!(
+                "{address} can be reached from other machines, and anyone there could use this node: give it \
+                 --credentials and --cluster-secret ('synod credentials --help' says how to make them), or listen on \
+                 127.0.0.1"
+            )));
+        }
 
         let mut store = Sqlite::open(&data, id)?;
         let durable = store.load()?;
@@ -120,10 +134,10 @@ impl Node {
         })?;
         let host = Host::new(id, ids, paxos, durable, seed);
         let (inbox, inputs) = channel();
-        let peers = Arc::new(Peers::start(id, &members, inbox.clone()).map_err(io("starting the senders"))?);
+        let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
         let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe);
-        let core = Core { id, address, members: members.clone(), lab, since: Instant::now(), peers, inbox };
+        let core = Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, inbox };
         let core = Arc::new(core);
         let service = Arc::new(Service::new(core.clone()));
         let driver = thread::Builder::new()

@@ -17,7 +17,8 @@
 //! # What was thought of
 //!
 //! - Checking an Argon2 hash takes some 20 ms and 19 MiB *on purpose*: one is checked at a time, so a crowd of wrong
-//!   guesses costs time and not memory, and a connection is checked once.
+//!   guesses costs time and not memory. A secret that was right is kept in memory and compared from then on, so that a
+//!   caller pays once for all its calls.
 //! - An unknown name takes as long as a wrong secret: it is checked against a hash that no secret has.
 //! - Secrets are compared in constant time, and are never logged; `Debug` hides them.
 
@@ -144,6 +145,10 @@ impl Secret {
         Ok(Self(secret.to_owned()))
     }
 
+    fn equals(&self, other: &str) -> bool {
+        self.0.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+
     /// The `Authorization` header that a node sends.
     #[must_use]
     pub fn header(&self) -> String {
@@ -164,15 +169,15 @@ pub struct Access {
     cluster: Option<Secret>,
     /// A hash that no known secret has.
     nobody: String,
-    /// One hash is checked at a time.
-    checking: Mutex<()>,
+    /// The secrets that were right; held while a hash is checked, so that one is at a time.
+    verified: Mutex<BTreeMap<String, Secret>>,
 }
 
 impl Access {
     /// Everyone may call everything.
     #[must_use]
     pub const fn open() -> Self {
-        Self { entries: Entries::new(), cluster: None, nobody: String::new(), checking: Mutex::new(()) }
+        Self { entries: Entries::new(), cluster: None, nobody: String::new(), verified: Mutex::new(BTreeMap::new()) }
     }
 
     /// Reads the credentials file, if there is one, and takes the cluster's secret.
@@ -193,7 +198,7 @@ impl Access {
             _ => {}
         }
         let nobody = hash(&random_secret()?)?;
-        Ok(Self { entries, cluster, nobody, checking: Mutex::new(()) })
+        Ok(Self { entries, cluster, nobody, verified: Mutex::default() })
     }
 
     /// Whether everyone may call everything.
@@ -216,15 +221,17 @@ impl Access {
         let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
         let (name, secret) = decoded.split_once(':')?;
         if name == NODE_NAME {
-            let known = self.cluster.as_ref()?;
-            let equal = bool::from(known.0.as_bytes().ct_eq(secret.as_bytes()));
-            return equal.then_some(Grant::Role(Role::Peer));
+            return self.cluster.as_ref()?.equals(secret).then_some(Grant::Role(Role::Peer));
         }
         let entry = self.entries.get(name);
         let hash = PasswordHash::new(entry.map_or(self.nobody.as_str(), |entry| entry.secret.as_str())).ok()?;
-        let _one_at_a_time = self.checking.lock();
-        let is_right = Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok();
-        entry.filter(|_| is_right).map(|entry| Grant::Role(entry.role))
+        let mut verified = self.verified.lock();
+        if !verified.get(name).is_some_and(|known| known.equals(secret)) {
+            let is_right = Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok();
+            entry.filter(|_| is_right)?;
+            verified.insert(name.to_owned(), Secret(secret.to_owned()));
+        }
+        entry.map(|entry| Grant::Role(entry.role))
     }
 }
 
@@ -350,6 +357,7 @@ mod tests {
         let access = Access::load(Some(&file), Some(shared.clone())).unwrap();
         let check = |header: &str| access.check(Some(header));
         assert_eq!(check(&basic("alice", &secret)), Some(Grant::Role(Role::Client)));
+        assert_eq!(check(&basic("alice", &secret)), Some(Grant::Role(Role::Client)), "the second time from memory");
         assert_eq!(check(&basic("alice", &secret).replace("Basic", "bAsIc")), Some(Grant::Role(Role::Client)));
         assert_eq!(check(&shared.header()), Some(Grant::Role(Role::Peer)));
         for wrong in [

@@ -1,7 +1,9 @@
 //! Calls to a node: what the peers' senders, the shell, the tests and the benchmarks use.
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -9,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
@@ -28,7 +31,51 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 pub struct Client {
     agent: Agent,
     url: String,
+    authorization: Option<String>,
     limits: Limits,
+}
+
+/// How calls are made.
+#[derive(Debug, Clone)]
+pub struct Calling {
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// The `Authorization` header, see [`super::access::basic`].
+    pub authorization: Option<String>,
+    /// Whose certificates are trusted; without, calls go in plain text.
+    pub authorities: Option<Authorities>,
+}
+
+impl Calling {
+    /// In plain text, without credentials.
+    #[must_use]
+    pub const fn plain(timeout: Duration) -> Self {
+        Self { timeout, authorization: None, authorities: None }
+    }
+}
+
+/// The certificate authorities that a client trusts; no others are.
+#[derive(Debug, Clone)]
+pub struct Authorities(RootCerts);
+
+impl Authorities {
+    /// Reads certificates from a PEM file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no certificate.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let pem = fs::read(path)?;
+        let mut certificates = Vec::new();
+        for item in parse_pem(&pem) {
+            if let PemItem::Certificate(certificate) = item.map_err(io::Error::other)? {
+                certificates.push(certificate);
+            }
+        }
+        if certificates.is_empty() {
+            return Err(io::Error::other("there is no certificate in it"));
+        }
+        Ok(Self(RootCerts::new_with_certs(&certificates)))
+    }
 }
 
 /// Why a call gave no result.
@@ -55,6 +102,20 @@ impl Client {
     /// A client of `HOST:PORT` that waits so long for an answer.
     #[must_use]
     pub fn new(address: &str, timeout: Duration) -> Self {
+        Self::calling(address, &Calling::plain(timeout))
+    }
+
+    /// A client of `HOST:PORT` that calls like this.
+    #[must_use]
+    pub fn calling(address: &str, calling: &Calling) -> Self {
+        let Calling { timeout, authorization, authorities } = calling.clone();
+        let mut tls = TlsConfig::builder();
+        let scheme = if let Some(Authorities(roots)) = authorities {
+            tls = tls.root_certs(roots);
+            "https"
+        } else {
+            "http"
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -68,10 +129,11 @@ impl Client {
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
             .max_idle_age(MAX_IDLE)
+            .tls_config(tls.build())
             .build();
         let agent = Agent::with_parts(config, DefaultConnector::default(), KnownAddress::new(address));
         let limits = Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() };
-        Self { agent, url: format!("http://{address}/RPC2"), limits }
+        Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, limits }
     }
 
     /// Calls a method with a tuple of parameters.
@@ -117,7 +179,11 @@ impl Client {
 
     /// One HTTP exchange: the body, or the status if it is not 200.
     fn exchange(&self, body: &[u8]) -> Result<Result<Vec<u8>, u16>, Error> {
-        let mut response = self.agent.post(&self.url).header("Content-Type", "text/xml").send(body)?;
+        let mut request = self.agent.post(&self.url).header("Content-Type", "text/xml");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let mut response = request.send(body)?;
         let status = response.status().as_u16();
         let bytes = response.body_mut().with_config().limit(MAX_REPLY_BYTES as u64).read_to_vec()?;
         Ok(if status == 200 { Ok(bytes) } else { Err(status) })

@@ -91,9 +91,18 @@ pub const BAD_OPTION: FaultKind = FaultKind {
     meaning: "an option or argument has a value that cannot be meant; the text says which. Nothing was done.",
 };
 
+/// The caller has not the role that the method is for.
+pub const FORBIDDEN: FaultKind = FaultKind {
+    code: 115,
+    name: "forbidden",
+    definite: true,
+    meaning: "these credentials do not allow the method; nothing was done. An administrator gives roles with \
+              'synod credentials add NAME --role ROLE'.",
+};
+
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 10] =
-    [UNAVAILABLE, PREEMPTED, UNKNOWN, RESTARTED, STOPPED, NOT_A_LAB, IGNORED, FULL, TOO_LARGE, BAD_OPTION];
+pub const FAULTS: [FaultKind; 11] =
+    [UNAVAILABLE, PREEMPTED, UNKNOWN, RESTARTED, STOPPED, NOT_A_LAB, IGNORED, FULL, TOO_LARGE, BAD_OPTION, FORBIDDEN];
 
 impl FaultKind {
     /// A fault of this kind.

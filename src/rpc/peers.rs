@@ -16,7 +16,7 @@ use log::{debug, info};
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
-use super::client::{CallError, Client};
+use super::client::{CallError, Calling, Client};
 use super::wire::{self, Answer, Envelope, Item};
 use crate::lab::gates::Gates;
 use crate::node::driver::Input;
@@ -26,7 +26,7 @@ use crate::protocol::{Message, paxos};
 use crate::xmlrpc::{Fault, to_call};
 
 /// How long a peer may take to answer. It answers as soon as its disk has written.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_QUEUED: usize = 4096;
 /// Messages in one multicall, and the bytes of values in it.
 const MAX_TOGETHER: usize = 256;
@@ -110,13 +110,18 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Starts a sender for every other member.
-    pub(crate) fn start(me: NodeId, addresses: &BTreeMap<NodeId, String>, inbox: Inbox<Input>) -> io::Result<Self> {
+    pub(crate) fn start(
+        me: NodeId,
+        addresses: &BTreeMap<NodeId, String>,
+        calling: &Calling,
+        inbox: Inbox<Input>,
+    ) -> io::Result<Self> {
         let mut queues = BTreeMap::new();
         let mut threads = Vec::new();
         for (&peer, address) in addresses.iter().filter(|(peer, _)| **peer != me) {
             let queue = Arc::new(Queue::default());
             queues.insert(peer, queue.clone());
-            let client = Client::new(address, TIMEOUT);
+            let client = Client::calling(address, calling);
             let line = Line { me, peer, client, queue, inbox: inbox.clone(), is_up: true };
             threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
         }

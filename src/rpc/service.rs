@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use serde::de::{DeserializeSeed, Deserializer};
 use tiny_http::Method as Verb;
 
+use super::access::Grant;
 use super::answers::{
     Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
 };
 use super::door;
 use super::faults::{
-    BAD_OPTION, FAULTS, FULL, IGNORED, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
+    BAD_OPTION, FAULTS, FORBIDDEN, FULL, IGNORED, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE, UNAVAILABLE,
+    UNKNOWN,
 };
 use super::introspect::{PAGE_POLICY, capabilities, page};
 use super::methods::{METHODS, Method, ProposeOptions, Request};
@@ -59,8 +61,12 @@ enum Started {
 
 impl door::Service for Service {
     fn answer(&self, request: &door::Request<'_>) -> door::Reply {
+        let Some(grant) = self.core.access.check(request.headers.value("Authorization")) else {
+            let text = "Name yourself: http://NAME:SECRET@HOST:PORT. 'synod credentials' makes names and secrets.\n";
+            return door::Reply::text(401_u16, text).with_header("WWW-Authenticate", "Basic realm=\"synod\"");
+        };
         if request.method == Verb::Post {
-            return door::Reply::xml(self.call(request.body));
+            return door::Reply::xml(self.call(request.body, grant));
         }
         match request.path {
             "/RPC2" => {
@@ -91,16 +97,16 @@ impl Service {
     }
 
     /// Answers the body of a POST with the body of the response, which is always XML-RPC.
-    fn call(&self, body: &[u8]) -> Vec<u8> {
+    fn call(&self, body: &[u8], grant: Grant) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
-        if let Err(fault) = self.answer_into(body, &mut out) {
+        if let Err(fault) = self.answer_into(body, grant, &mut out) {
             out.clear();
             xmlrpc::to_fault(&fault, &mut out);
         }
         out
     }
 
-    fn answer_into(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn answer_into(&self, body: &[u8], grant: Grant, out: &mut Vec<u8>) -> Result<(), Fault> {
         let text = xmlrpc::text(body, &self.limits)?;
         let call = Call::parse(&text, &self.limits)?;
         let Some(method) = Method::named(call.method()) else {
@@ -110,18 +116,18 @@ impl Service {
         };
         if method.is_multicall() {
             let calls = multicall::read(call, &text, &self.limits)?;
-            let results = self.many(calls);
+            let results = self.many(calls, grant);
             return xmlrpc::to_response(&results, out).map_err(cannot_encode);
         }
         let request = call.params_seed(Arguments(method))?;
-        let outcome = self.finish(self.start(method, request))?;
+        let outcome = self.finish(self.start(method, request, grant))?;
         xmlrpc::to_response(&outcome, out).map_err(cannot_encode)
     }
 
     /// Starts all calls before it waits for any: the driver takes them in one batch.
-    fn many(&self, calls: Vec<Result<OneCall, Fault>>) -> Vec<Item> {
+    fn many(&self, calls: Vec<Result<OneCall, Fault>>, grant: Grant) -> Vec<Item> {
         let start = |call: Result<OneCall, Fault>| match call {
-            Ok(OneCall { method, request }) => self.start(method, request),
+            Ok(OneCall { method, request }) => self.start(method, request, grant),
             Err(fault) => Started::Ready(Err(fault)),
         };
         let started: Vec<Started> = calls.into_iter().map(start).collect();
@@ -134,7 +140,11 @@ impl Service {
             .collect()
     }
 
-    fn start(&self, method: &Method, request: Request) -> Started {
+    fn start(&self, method: &Method, request: Request, grant: Grant) -> Started {
+        if !grant.includes(method.role) {
+            let text = format!("forbidden: {} is for the role {:?}; nothing was done", method.name, method.role);
+            return Started::Ready(Err(FORBIDDEN.fault(text.to_lowercase())));
+        }
         if method.lab && !self.core.lab {
             let text = format!("{} is for lab nodes, and {} was started for service", method.name, self.core.id);
             return Started::Ready(Err(NOT_A_LAB.fault(text)));
@@ -142,6 +152,9 @@ impl Service {
         match request {
             Request::Propose { value, instance, options } => self.propose(value, instance, options),
             Request::Decided { instance } => Started::Decided(self.core.decided(instance)),
+            Request::Message { envelope: Some(_), .. } if !grant.is_node() => Started::Ready(Err(
+                FORBIDDEN.fault("forbidden: only nodes of the cluster speak as such; nothing was done")
+            )),
             Request::Message { message, envelope } => self.message(message.into(), envelope),
             Request::Restart => Started::Restart(self.core.restart()),
             Request::Status { instance } => {
