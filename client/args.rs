@@ -129,6 +129,10 @@ pub(crate) struct ShellArgs {
     #[arg(long, value_name = "NAME", requires = "connect")]
     pub(crate) user: Option<String>,
 
+    /// Call the nodes with TLS, and trust certificates from these authorities, in PEM form.
+    #[arg(long, value_name = "FILE", requires = "connect")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
     /// Run this command and leave; may be given several times.
     #[arg(short, long, value_name = "CMD", conflicts_with = "file")]
     pub(crate) command: Vec<String>,
@@ -189,6 +193,18 @@ pub(crate) struct ServeArgs {
     /// The secret by which the nodes know each other: made by 'synod credentials cluster', the same for all.
     #[arg(long, value_name = "FILE")]
     pub(crate) cluster_secret: Option<PathBuf>,
+
+    /// The certificate that this node shows, with those that vouch for it, in PEM form: it then listens with TLS only.
+    #[arg(long, value_name = "FILE", requires = "tls_key", requires = "tls_ca")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM form.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// The authorities that the nodes' certificates must come from, in PEM form: this node calls the others with TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_ca: Option<PathBuf>,
 
     /// Stop when stdin reaches its end, so that a node never outlives the shell that started it.
     #[arg(long, hide = true)]

@@ -52,7 +52,7 @@ fn run_shell(args: &ShellArgs) -> Status {
         log::warn!("Ctrl-C will end the shell: {error}");
     }
     let cluster = match &args.connect {
-        Some(address) => Cluster::connect(address, &calling(args)),
+        Some(address) => calling(args).and_then(|calling| Cluster::connect(address, &calling)),
         None => Cluster::open(&args.local),
     };
     let opened = cluster.and_then(|cluster| {
@@ -79,9 +79,10 @@ fn run_shell(args: &ShellArgs) -> Status {
 }
 
 /// How the shell calls nodes that it has not started.
-fn calling(args: &ShellArgs) -> Calling {
+fn calling(args: &ShellArgs) -> Result<Calling, ClusterError> {
     let authorization = args.user.as_ref().map(|user| basic(user, &env::var("SYNOD_SECRET").unwrap_or_default()));
-    Calling { authorization, ..Calling::plain(cluster::TIMEOUT) }
+    let authorities = args.tls_ca.as_deref().map(serve::authorities).transpose().map_err(ClusterError::NotOurs)?;
+    Ok(Calling { timeout: cluster::TIMEOUT, authorization, authorities })
 }
 
 fn greeting(cluster: &Cluster) -> String {

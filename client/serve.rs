@@ -16,7 +16,8 @@ use signal_hook::iterator::Signals;
 use synod::node::{Node, Settings};
 use synod::protocol::types::NodeId;
 use synod::rpc::access::{Access, Secret};
-use synod::rpc::client::Calling;
+use synod::rpc::client::{Authorities, Calling};
+use synod::rpc::door::server_config;
 use synod::rpc::peers::TIMEOUT;
 
 use crate::args::{LocalArgs, ServeArgs};
@@ -52,8 +53,11 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let cluster_secret = cluster_secret.map_err(|error| usage(error.to_string()))?;
     let authorization = cluster_secret.as_ref().map(Secret::header);
     let access = Access::load(args.credentials.as_deref(), cluster_secret).map_err(|error| usage(error.to_string()))?;
-    let calling = Calling { authorization, ..Calling::plain(TIMEOUT) };
-    let settings = Settings { id, members, data, lab: args.lab, access, calling, paxos: Default::default() };
+    let authorities = args.tls_ca.as_deref().map(authorities).transpose().map_err(usage)?;
+    let calling = Calling { timeout: TIMEOUT, authorization, authorities };
+    let tls = args.tls_cert.as_deref().zip(args.tls_key.as_deref());
+    let tls = tls.map(|(cert, key)| server_config(cert, key)).transpose().map_err(|error| usage(error.to_string()))?;
+    let settings = Settings { id, members, data, lab: args.lab, access, tls, calling, paxos: Default::default() };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {
@@ -93,6 +97,11 @@ fn who_is_where(args: &ServeArgs) -> Result<(String, BTreeMap<NodeId, String>), 
     let listen =
         listen.ok_or_else(|| format!("node {} is not among the members: give --listen and --member", args.id))?;
     Ok((listen, members))
+}
+
+/// The authorities in a file.
+pub(crate) fn authorities(path: &Path) -> Result<Authorities, String> {
+    Authorities::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn bind(address: &str) -> Result<TcpListener, String> {

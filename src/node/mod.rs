@@ -61,6 +61,8 @@ pub struct Settings {
     pub lab: bool,
     /// Who may call what.
     pub access: Access,
+    /// The certificate that it shows, if it listens with TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// How it calls the other members.
     pub calling: Calling,
     /// What the protocol can be told.
@@ -102,7 +104,7 @@ impl Node {
     /// # Errors
     /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
     pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        let Settings { id, members, data, lab, access, calling, paxos } = settings;
+        let Settings { id, members, data, lab, access, tls, calling, paxos } = settings;
         let ids = Members::new(members.keys().copied())
             .filter(|ids| ids.contains(id))
             .ok_or_else(|| NodeError::Settings(format!("node {id} is not among the members it was given")))?;
@@ -146,8 +148,11 @@ impl Node {
             .map_err(io("starting the driver"))?;
         // Nodes that are known by name call each other by name.
         let host = |address: &String| address.rsplit_once(':').map(|(host, _)| host.to_owned());
-        let options =
-            door::Options { allowed_hosts: members.values().filter_map(host).collect(), ..door::Options::default() };
+        let options = door::Options {
+            allowed_hosts: members.values().filter_map(host).collect(),
+            tls,
+            ..door::Options::default()
+        };
         let door = Door::open(listener, options, service).map_err(io("opening the door"))?;
         Ok(Self { core, door, driver: Mutex::new(Some(driver)) })
     }

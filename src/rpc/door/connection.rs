@@ -4,14 +4,18 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Instant;
+use std::{io, mem};
 
 use tiny_http::{HTTPVersion, Method};
 
-use super::body::Collector;
+use super::body::{Collector, Framing};
+use super::gzip;
 use super::head::{Head, Plan};
 use super::reply::{ALLOW, Refusal, Reply};
 use super::seats::Seat;
-use super::wire::{self, Stop, Wire};
+use super::tls::Session;
+use super::wire::{self, Silence, Stop, Wire};
 use super::{Options, Request, Service};
 
 /// What a connection keeps of its body and reply buffers between calls, in bytes.
@@ -23,8 +27,10 @@ pub(super) struct Connection {
     peer: SocketAddr,
     options: Arc<Options>,
     service: Arc<dyn Service>,
-    /// The body of the current request and the bytes of its reply, kept for their allocations.
+    /// The body of the current request, as it came if it came gzipped, and the bytes of its reply; kept for their
+    /// allocations.
     body: Vec<u8>,
+    coded: Vec<u8>,
     out: Vec<u8>,
     /// Requests so far.
     calls: u64,
@@ -45,6 +51,8 @@ enum After {
 enum Halt {
     /// The client is told why, and the connection is closed.
     Refused(Refusal),
+    /// There is nothing to say: the connection is closed between calls.
+    Leave,
     /// There is nobody to tell.
     Gone,
 }
@@ -52,6 +60,15 @@ enum Halt {
 impl From<Refusal> for Halt {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Silence> for Halt {
+    fn from(silence: Silence) -> Self {
+        match silence {
+            Silence::Leave | Silence::Idle => Self::Leave,
+            Silence::Gone => Self::Gone,
+        }
     }
 }
 
@@ -63,33 +80,57 @@ impl Connection {
         service: Arc<dyn Service>,
         seat: Seat,
     ) -> Self {
-        Self { wire, peer, options, service, body: Vec::new(), out: Vec::new(), calls: 0, head_only: false, seat }
+        let (body, coded, out) = (Vec::new(), Vec::new(), Vec::new());
+        Self { wire, peer, options, service, body, coded, out, calls: 0, head_only: false, seat }
     }
 
     /// Serves the connection to its end.
     pub(super) fn serve(mut self) {
+        let mut next = self.secure().map(|()| After::NextCall);
         loop {
-            match self.exchange() {
-                Ok(After::NextCall) => {}
-                Ok(After::Close) | Err(Halt::Gone) => return,
-                Err(Halt::Refused(refusal)) => return self.refuse(refusal),
+            match next {
+                Ok(After::NextCall) => next = self.exchange(),
+                Ok(After::Close) | Err(Halt::Leave) => break,
+                Err(Halt::Gone) => return,
+                Err(Halt::Refused(refusal)) if self.refuse(refusal).is_ok() => break,
+                Err(Halt::Refused(_)) => return,
             }
         }
+        // Without this, what the client still sends would turn our last word into a reset.
+        self.wire.linger(self.seat.bell());
+    }
+
+    /// Shakes hands, if this door speaks TLS.
+    fn secure(&mut self) -> Result<(), Halt> {
+        let Some(config) = &self.options.tls else { return Ok(()) };
+        let deadline = wire::deadline(self.options.head_deadline);
+        // Until the first byte comes, the door may close without further ado.
+        self.wire.wait_for_bytes(deadline, self.seat.bell())?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let secured = match Session::new(config) {
+            Ok(session) => self.wire.secure(session, left),
+            Err(error) => Err(Stop::Broken(io::Error::other(error))),
+        };
+        secured.map_err(|stop| {
+            // Often a client that does not speak TLS at all. It has been told in the words of TLS, the only ones that a
+            // client that does would understand.
+            log::debug!("door: no TLS with {}: {stop}", self.peer);
+            Halt::Leave
+        })
     }
 
     /// One request and its reply.
     fn exchange(&mut self) -> Result<After, Halt> {
         self.head_only = false;
         let head = self.read_head()?;
-        if !self.seat.begin() {
-            return Err(Halt::Gone);
-        }
         self.calls += 1;
         self.head_only = head.method == Method::Head;
         let plan = head.plan(&self.options)?;
         self.read_body(&plan)?;
-        let (reply, survived) = self.answer(&head);
-        let keep = plan.keep_alive && survived && !self.seat.draining();
+        let (mut reply, survived) = self.answer(&head);
+        reply.suit(head.headers());
+        // A closing door still answers what has arrived already.
+        let keep = plan.keep_alive && survived && (!self.seat.bell().rung() || self.wire.has_more(self.seat.bell()));
         let connection = match (keep, head.version < (1, 1)) {
             (false, _) => Some("close"),
             (true, true) => Some("keep-alive"),
@@ -97,15 +138,13 @@ impl Connection {
         };
         self.send(reply, head.version, connection)?;
         self.shrink();
-        // Ended in any case: from here on, a closing door need not wait for us.
-        let open = self.seat.end();
-        Ok(if keep && open { After::NextCall } else { After::Close })
+        Ok(if keep { After::NextCall } else { After::Close })
     }
 
     /// Waits for a request, and reads its head. An idle connection may wait long, one that has begun to speak may not.
     fn read_head(&mut self) -> Result<Head, Halt> {
-        if self.wire.arrived().is_empty() && self.wire.fill_within(self.options.idle_timeout).is_err() {
-            return Err(Halt::Gone);
+        if self.wire.arrived().is_empty() {
+            self.wire.wait_for_call(self.options.idle_timeout, self.seat.bell())?;
         }
         let mut deadline = None;
         loop {
@@ -133,7 +172,7 @@ impl Connection {
             let used = collector.feed(self.wire.arrived(), &mut self.body)?;
             self.wire.consume(used);
             if collector.done() {
-                return Ok(());
+                break;
             }
             let deadline = *deadline.get_or_insert_with(|| wire::deadline(self.options.body_deadline));
             self.wire.fill_until(deadline).map_err(|stop| match stop {
@@ -142,6 +181,11 @@ impl Connection {
                 Stop::Broken(_) => Halt::Gone,
             })?;
         }
+        if plan.gzipped && plan.framing != Framing::Absent {
+            mem::swap(&mut self.body, &mut self.coded);
+            gzip::decode(&self.coded, &mut self.body, self.options.max_body_bytes)?;
+        }
+        Ok(())
     }
 
     /// The reply, and whether the service survived giving it.
@@ -175,23 +219,18 @@ impl Connection {
         })
     }
 
-    /// Tells the client why, and makes sure that it can hear.
-    fn refuse(mut self, refusal: Refusal) {
+    /// Tells the client why.
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Halt> {
         log::debug!("door: {} is refused: {} {}", self.peer, refusal.status, refusal.why);
-        if self.send(refusal.reply(), HTTPVersion(1, 1), Some("close")).is_err() {
-            return;
-        }
+        self.send(refusal.reply(), HTTPVersion(1, 1), Some("close"))?;
         self.shrink();
-        // A closing door neither waits for this nor lets it begin.
-        if self.seat.end() {
-            self.wire.linger();
-        }
+        Ok(())
     }
 
     /// Gives back what a large call has needed, so that idle connections stay small.
     fn shrink(&mut self) {
         self.wire.shrink();
-        for buffer in [&mut self.body, &mut self.out] {
+        for buffer in [&mut self.body, &mut self.coded, &mut self.out] {
             if buffer.capacity() > KEPT_BYTES {
                 *buffer = Vec::new();
             }

@@ -1,6 +1,5 @@
 //! The head of a request: parsed, and judged before a byte of the body is read.
 
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -8,10 +7,8 @@ use tiny_http::{HTTPVersion, Method};
 
 use super::Options;
 use super::body::{self, Framing};
+use super::gzip;
 use super::reply::Refusal;
-
-/// The most header fields a head can have, whatever the options say: the parser's scratch space is on the stack.
-const MOST_HEADERS: usize = 256;
 
 /// A complete head, with a copy of its text: the read buffer moves on to the body.
 #[derive(Debug)]
@@ -35,6 +32,8 @@ struct Field {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) framing: Framing,
+    /// The body is gzipped.
+    pub(super) gzipped: bool,
     /// The client wants the connection to stay open.
     pub(super) keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
@@ -45,10 +44,10 @@ impl Head {
     /// Parses the head at the start of `bytes`; `None` if its end has not arrived yet.
     pub(super) fn parse(bytes: &[u8], options: &Options) -> Result<Option<Self>, Refusal> {
         let too_large = Refusal::new(431, "the head is too large");
-        let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        // Not on the stack, whose pages every connection would keep for as long as it lives.
+        let mut slots = Box::new_uninit_slice(options.max_headers);
         let mut parsed = httparse::Request::new(&mut []);
-        let slots = &mut slots[..options.max_headers.min(MOST_HEADERS)];
-        let len = match parsed.parse_with_uninit_headers(bytes, slots) {
+        let len = match parsed.parse_with_uninit_headers(bytes, &mut slots) {
             Ok(httparse::Status::Complete(len)) if len <= options.max_head_bytes => len,
             Ok(httparse::Status::Partial) if bytes.len() < options.max_head_bytes => {
                 return Ok(None);
@@ -84,7 +83,7 @@ impl Head {
         let headers = self.headers();
         let host = self.host()?;
         let framing = body::framing(headers, &self.version, options.max_body_bytes)?;
-        guard_against_browsers(&self.method, host, headers, &options.allowed_hosts)?;
+        guard_against_browsers(&self.method, host, headers, options)?;
         match self.method {
             Method::Get | Method::Head | Method::Options => {}
             Method::Post if !matches!(self.path.as_str(), "/" | "/RPC2") => {
@@ -96,13 +95,14 @@ impl Head {
             Method::Post => {}
             _ => return Err(Refusal::new(405, "this method is not allowed")),
         }
+        let gzipped = gzip::is_coded(headers)?;
         let modern = self.version >= (1, 1);
         let expects_continue = modern && headers.all("expect").next().is_some();
         if expects_continue && !headers.all("expect").all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
             return Err(Refusal::new(417, "the only expectation met here is 100-continue"));
         }
         let keep_alive = !headers.lists("connection", "close") && (modern || headers.lists("connection", "keep-alive"));
-        Ok(Plan { framing, keep_alive, expects_continue })
+        Ok(Plan { framing, gzipped, keep_alive, expects_continue })
     }
 
     /// The value of `Host`, which HTTP/1.1 demands exactly once; `None` only for HTTP/1.0.
@@ -129,18 +129,23 @@ fn guard_against_browsers(
     method: &Method,
     host: Option<&str>,
     headers: Headers<'_>,
-    allowed: &[String],
+    options: &Options,
 ) -> Result<(), Refusal> {
-    let name = host.and_then(host_name);
-    if host.is_some() && !name.is_some_and(|name| is_own_name(name, allowed)) {
+    let own = host.and_then(Authority::parse);
+    if host.is_some() && !own.is_some_and(|own| is_own_name(own.name, &options.allowed_hosts)) {
         return Err(Refusal::new(403, "this Host is not served here"));
     }
-    let same_host = |origin: &[u8]| {
+    let (own_scheme, usual_port) = if options.tls.is_some() { ("https", 443) } else { ("http", 80) };
+    let is_ours = |origin: &[u8]| {
         let origin = std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"));
-        let origin = origin.and_then(|(_, authority)| host_name(authority));
-        matches!((origin, name), (Some(origin), Some(name)) if origin.eq_ignore_ascii_case(name))
+        let Some((scheme, authority)) = origin else { return false };
+        let (Some(theirs), Some(own)) = (Authority::parse(authority), own) else { return false };
+        // A page on another port of the same host is the page of another program.
+        scheme.eq_ignore_ascii_case(own_scheme)
+            && theirs.name.eq_ignore_ascii_case(own.name)
+            && theirs.port.unwrap_or(usual_port) == own.port.unwrap_or(usual_port)
     };
-    if *method == Method::Post && !headers.all("origin").all(same_host) {
+    if *method == Method::Post && !headers.all("origin").all(is_ours) {
         return Err(Refusal::new(403, "calls from pages of other sites are not served"));
     }
     Ok(())
@@ -154,17 +159,28 @@ fn is_own_name(name: &str, allowed: &[String]) -> bool {
         || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
-/// The host of `host[:port]`, brackets included; `None` if it is not of that form.
-fn host_name(authority: &str) -> Option<&str> {
-    let end = if authority.starts_with('[') {
-        authority.find(']')? + 1
-    } else {
-        authority.find(':').unwrap_or(authority.len())
-    };
-    let (name, port) = authority.split_at(end);
-    let port_is_number =
-        port.strip_prefix(':').map_or(port.is_empty(), |port| port.bytes().all(|b| b.is_ascii_digit()));
-    (port_is_number && !name.is_empty()).then_some(name)
+/// The parts of `host[:port]`.
+#[derive(Clone, Copy)]
+struct Authority<'a> {
+    /// With its brackets, if it is an address of IPv6.
+    name: &'a str,
+    /// `None` for the usual one.
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+        let (name, port) = text.split_at(end);
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            // A colon with nothing behind it is allowed (RFC 3986, 3.2.3).
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        (!name.is_empty()).then_some(Self { name, port })
+    }
 }
 
 /// The path of a request's target, which proxies may send with scheme and authority (RFC 9112, 3.2.2).
@@ -209,10 +225,13 @@ impl<'a> Headers<'a> {
 
     /// Whether the comma-separated lists in the fields of that name hold `token`.
     fn lists(&self, name: &str, token: &str) -> bool {
-        let holds = |list: &[u8]| {
-            list.split(|&b| b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-        };
-        self.all(name).any(holds)
+        self.items(name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The items of the comma-separated lists in the fields of that name, without the empty ones.
+    pub(super) fn items<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let lists = self.all(name);
+        lists.flat_map(|list| list.split(|&b| b == b',')).map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
     }
 }
 
@@ -286,13 +305,34 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_are_kept_out() {
-        for origin in ["http://localhost", "https://LocalHost:3000"] {
-            assert_eq!(post(&format!("Host: localhost:1\r\nOrigin: {origin}\r\n")), 0, "{origin}");
+        for (host, origin) in [
+            ("localhost:1", "http://localhost:1"),
+            ("localhost:1", "HTTP://LocalHost:1"),
+            ("localhost", "http://localhost"),
+            ("localhost:80", "http://localhost"),
+            ("localhost", "http://localhost:80"),
+            ("[::1]:1", "http://[::1]:1"),
+        ] {
+            assert_eq!(post(&format!("Host: {host}\r\nOrigin: {origin}\r\n")), 0, "{host} {origin}");
         }
-        for origin in ["null", "", "http://evil.example", "http://localhost.evil.example", "http://[::1]", "localhost"]
-        {
+        for origin in [
+            "null",
+            "",
+            "localhost:1",
+            "http://evil.example:1",
+            "http://localhost.evil.example:1",
+            "http://[::1]:1",
+            "http://localhost",
+            "http://localhost:2",
+            "http://localhost:x",
+            "http://localhost:65537",
+            "http://localhost:1/",
+            "https://localhost:1",
+        ] {
             assert_eq!(post(&format!("Host: localhost:1\r\nOrigin: {origin}\r\n")), 403, "{origin}");
         }
+        assert_eq!(post("Host: localhost\r\nOrigin: http://localhost:3000\r\n"), 403, "of another program");
+        assert_eq!(post("Host: localhost\r\nOrigin: https://localhost\r\n"), 403, "of another program");
         assert_eq!(post("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n"), 403);
         let old = "POST / HTTP/1.0\r\nContent-Length: 1\r\nOrigin: http://localhost\r\n\r\n";
         assert_eq!(plan(old), Err(403), "an origin that cannot be compared is foreign");

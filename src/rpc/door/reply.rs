@@ -10,6 +10,9 @@ use std::io;
 
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
+use super::gzip;
+use super::head::Headers;
+
 /// The `Server` header.
 const SERVER: &str = concat!("synod/", env!("CARGO_PKG_VERSION"));
 /// The methods that are not answered 405.
@@ -46,11 +49,11 @@ impl Reply {
     }
 
     /// Adds a header. What cannot stand in one (control characters, anything beyond ASCII) becomes a `?`, so that no
-    /// value can end the line. The headers the door writes itself are ignored: `Connection`, `Content-Length`,
-    /// `Content-Type` and `Transfer-Encoding`.
+    /// value can end the line. The headers the door writes itself are ignored: `Connection`, `Content-Encoding`,
+    /// `Content-Length`, `Content-Type` and `Transfer-Encoding`.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
-        let ours = ["Connection", "Content-Length", "Content-Type", "Transfer-Encoding"];
+        let ours = ["Connection", "Content-Encoding", "Content-Length", "Content-Type", "Transfer-Encoding"];
         let value: String = value.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
         if !ours.iter().any(|our| our.eq_ignore_ascii_case(name)) {
             self.headers.extend(header(name, &value));
@@ -58,15 +61,34 @@ impl Reply {
         self
     }
 
+    /// Gzips a body that is worth it, if the client takes that. Whether it does or not, caches learn that it matters.
+    pub(super) fn suit(&mut self, request: Headers<'_>) {
+        if self.body.len() <= gzip::WORTHWHILE_BYTES || !self.has_body() {
+            return;
+        }
+        self.headers.extend(header("Vary", "Accept-Encoding"));
+        if gzip::is_welcome(request)
+            && let Some(coded) = gzip::encode(&self.body)
+        {
+            self.body = coded;
+            self.headers.extend(header("Content-Encoding", "gzip"));
+        }
+    }
+
+    /// Whether the status allows a body.
+    fn has_body(&self) -> bool {
+        !matches!(self.status.0, 100..=199 | 204 | 304)
+    }
+
     /// Appends the whole reply to `out`. `connection` is the value of the header of that name, if any.
     pub(super) fn print(self, version: HTTPVersion, connection: Option<&str>, with_body: bool, out: &mut Vec<u8>) {
+        let has_body = self.has_body();
         let Self { status, content_type, body, headers: mut extra } = self;
         let mut headers: Vec<Header> = header("Server", SERVER).into_iter().collect();
         if !content_type.is_empty() {
             headers.extend(header("Content-Type", content_type));
         }
         headers.append(&mut extra);
-        let has_body = !matches!(status.0, 100..=199 | 204 | 304);
         let length = if has_body { body.len() } else { 0 };
         Response::new(status, headers, io::empty(), Some(length), None)
             .with_chunked_threshold(usize::MAX)
@@ -110,6 +132,7 @@ impl Refusal {
         let reply = Reply::text(self.status, format!("{}\n", self.why));
         match self.status {
             405 => reply.with_header("Allow", ALLOW),
+            415 => reply.with_header("Accept-Encoding", "gzip"),
             503 => reply.with_header("Retry-After", RETRY_AFTER_S),
             _ => reply,
         }

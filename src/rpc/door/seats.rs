@@ -1,27 +1,27 @@
 //! Who is inside: the connections, how many may be, and how they are asked to leave.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
+
+use super::bell::Bell;
 
 /// How many connections above the cap are kept for a moment, so that they can read their 503. More are dropped.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 
 /// All connections of one door.
 ///
-/// Invariant: a connection is in the table exactly as long as its [`Seat`] lives, and after [`Seats::drain`] none is
-/// added.
+/// Invariant: a connection is in the table exactly as long as its [`Seat`] lives.
 pub(super) struct Seats {
     max_served: usize,
     table: Mutex<Table>,
     /// Notified when a seat becomes free.
     freed: Condvar,
-    /// Written under the table's lock; read without it before each call.
-    draining: AtomicBool,
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -35,7 +35,6 @@ struct Table {
 struct Taken {
     /// Shared with the connection's thread rather than cloned: a clone would cost every connection a second descriptor.
     stream: Arc<TcpStream>,
-    busy: Arc<AtomicBool>,
     served: bool,
 }
 
@@ -47,20 +46,15 @@ pub(super) enum Admission {
     TurnedAway(Seat, Arc<TcpStream>),
     /// It is above the cap, and so many others are as well that it can be told at most in passing.
     Full(TcpStream),
-    /// The door is closing; the connection is gone.
-    Closed,
 }
 
 impl Seats {
-    pub(super) fn new(max_served: usize) -> Self {
-        Self { max_served, table: Mutex::default(), freed: Condvar::new(), draining: AtomicBool::new(false) }
+    pub(super) fn new(max_served: usize) -> io::Result<Self> {
+        Ok(Self { max_served, table: Mutex::default(), freed: Condvar::new(), bell: Bell::new()? })
     }
 
     pub(super) fn admit(self: &Arc<Self>, stream: TcpStream) -> Admission {
         let mut table = self.table.lock();
-        if self.draining() {
-            return Admission::Closed;
-        }
         let served = table.served < self.max_served;
         if served {
             table.served += 1;
@@ -71,9 +65,9 @@ impl Seats {
         }
         let id = table.next_id;
         table.next_id += 1;
-        let (stream, busy) = (Arc::new(stream), Arc::new(AtomicBool::new(false)));
-        table.taken.insert(id, Taken { stream: Arc::clone(&stream), busy: Arc::clone(&busy), served });
-        let seat = Seat { seats: Arc::clone(self), id, busy };
+        let stream = Arc::new(stream);
+        table.taken.insert(id, Taken { stream: Arc::clone(&stream), served });
+        let seat = Seat { seats: Arc::clone(self), id };
         if served { Admission::Served(seat, stream) } else { Admission::TurnedAway(seat, stream) }
     }
 
@@ -81,24 +75,15 @@ impl Seats {
         self.table.lock().served
     }
 
-    pub(super) fn draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+    /// What tells everybody to leave.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
-    /// Lets nobody in any more, and shuts down those that are between calls.
-    pub(super) fn drain(&self) {
-        let table = self.table.lock();
-        self.draining.store(true, Ordering::SeqCst);
-        for taken in table.taken.values().filter(|taken| !taken.busy.load(Ordering::SeqCst)) {
-            // It fails if the client is gone already, which is as good.
-            let _ = taken.stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Shuts down all that are left, busy or not.
+    /// Shuts down all that are left, whatever they are doing.
     pub(super) fn shut_all(&self) {
         for taken in self.table.lock().taken.values() {
-            // As above.
+            // It fails if the client is gone already, which is as good.
             let _ = taken.stream.shutdown(Shutdown::Both);
         }
     }
@@ -119,7 +104,6 @@ impl Seats {
 pub(super) struct Seat {
     seats: Arc<Seats>,
     id: u64,
-    busy: Arc<AtomicBool>,
 }
 
 impl Seat {
@@ -128,23 +112,9 @@ impl Seat {
         self.id
     }
 
-    pub(super) fn draining(&self) -> bool {
-        self.seats.draining()
-    }
-
-    /// Marks a call as in flight; `false` if the door is closing and the call came too late.
-    ///
-    /// Either we see `draining` here, or [`Seats::drain`] sees `busy` there: each side writes its own flag before it
-    /// reads the other's, and both are sequentially consistent.
-    pub(super) fn begin(&self) -> bool {
-        self.busy.store(true, Ordering::SeqCst);
-        !self.draining()
-    }
-
-    /// Marks the call as done; `false` if the door is closing.
-    pub(super) fn end(&self) -> bool {
-        self.busy.store(false, Ordering::SeqCst);
-        !self.draining()
+    /// What tells the connection to leave.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.seats.bell
     }
 }
 

@@ -12,6 +12,13 @@ use tiny_http::Method;
 
 use super::{Door, Options, Reply, Request, Service};
 
+/// How it closes.
+mod closing;
+/// Bodies that come and go gzipped.
+mod gzip;
+/// The same with TLS in front.
+mod tls;
+
 /// After this a test has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A deadline that is meant to be met in a test.
@@ -65,10 +72,7 @@ fn patient() -> Options {
 
 impl Fixture {
     fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.door.local_addr()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client { stream, ahead: Vec::new() }
+        Client::to(self.door.local_addr())
     }
 
     /// A client whose connection the door has seen.
@@ -105,6 +109,13 @@ struct Answer {
 }
 
 impl Client {
+    fn to(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, ahead: Vec::new() }
+    }
+
     fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
@@ -123,8 +134,15 @@ impl Client {
         Ok(count > 0)
     }
 
-    /// The next answer, read by its `Content-Length`.
+    /// The next answer.
     fn answer(&mut self, with_body: bool) -> Answer {
+        let (head, body) = self.raw_answer(with_body);
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// The head and the body of the next answer, read by its `Content-Length`.
+    fn raw_answer(&mut self, with_body: bool) -> (String, Vec<u8>) {
         let end = loop {
             match self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break end + 4,
@@ -137,8 +155,7 @@ impl Client {
         while self.ahead.len() < length {
             assert!(self.more().unwrap(), "closed in a body");
         }
-        let body = String::from_utf8(self.ahead.drain(..length).collect()).unwrap();
-        Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head, body }
+        (head, self.ahead.drain(..length).collect())
     }
 
     /// Waits for the end of the connection, which may be a reset; nothing more may come before.
@@ -235,6 +252,7 @@ fn heads_and_browsers() {
         ("POST / HTTP/1.1\nHost: localhost\nOrigin: http://evil.example\nContent-Length: 2\n\nhi", 403, CLOSED),
         ("POST / HTTP/1.1\nHost: evil.example\nContent-Length: 2\n\nhi", 403, CLOSED),
         ("POST / HTTP/1.1\nHost: localhost:1\nOrigin: http://localhost:1\nContent-Length: 2\n\nhi", 200, OPEN),
+        ("POST / HTTP/1.1\nHost: localhost:1\nOrigin: http://localhost:2\nContent-Length: 2\n\nhi", 403, CLOSED),
     ]);
 }
 
@@ -399,9 +417,9 @@ fn eight_connects_at_once_are_all_answered() {
 #[test]
 fn idle_connections_do_not_keep_others_out() {
     let fixture = open(patient());
-    let idle: Vec<Client> = (0..200).map(|_| fixture.connect()).collect();
+    let idle: Vec<Client> = (0..1_000).map(|_| fixture.connect()).collect();
     let mut client = fixture.connect_and_call();
-    fixture.wait_for_connections(201);
+    fixture.wait_for_connections(1_001);
     assert_eq!(client.call("more").0, 200);
     drop((idle, client));
     fixture.wait_for_connections(0);
@@ -434,66 +452,4 @@ fn a_panic_costs_one_connection() {
     client.closed();
     fixture.connect_and_call();
     fixture.wait_for_connections(0);
-}
-
-#[test]
-fn closing_answers_the_calls_in_flight() {
-    let fixture = open(patient());
-    let (mut idle, mut busy) = (fixture.connect_and_call(), fixture.connect());
-    busy.send(post("wait"));
-    fixture.entered.recv().unwrap();
-    let addr = fixture.door.local_addr();
-    thread::scope(|scope| {
-        let closing = scope.spawn(|| fixture.door.close(PATIENCE));
-        idle.closed();
-        wait_until("the port to be closed", || TcpStream::connect(addr).is_err());
-        fixture.go_on.send(()).unwrap();
-        let answer = busy.answer(true);
-        assert_eq!(answer.body, "waited");
-        assert!(answer.head.contains("Connection: close"), "{answer:?}");
-        busy.closed();
-        closing.join().unwrap();
-    });
-    assert_eq!(fixture.door.connections(), 0);
-    assert!(fixture.service.upgrade().is_none(), "a thread still holds the service");
-    fixture.door.close(PATIENCE);
-}
-
-#[test]
-fn closing_cuts_off_what_outlasts_the_grace() {
-    let fixture = open(patient());
-    let (mut in_body, mut in_service) = (fixture.connect(), fixture.connect());
-    in_body.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
-    assert_eq!(in_body.answer(false).status, 100);
-    in_service.send(post("wait"));
-    fixture.entered.recv().unwrap();
-    fixture.door.close(Duration::ZERO);
-    in_body.closed();
-    in_service.closed();
-    assert_eq!(fixture.door.connections(), 1, "the one in the service");
-    fixture.go_on.send(()).unwrap();
-    fixture.wait_for_connections(0);
-}
-
-#[test]
-fn a_dropped_door_is_closed() {
-    let Fixture { door, service, .. } = open(patient());
-    let mut client = TcpStream::connect(door.local_addr()).unwrap();
-    wait_until("the connection", || door.connections() == 1);
-    drop(door);
-    assert_eq!(client.read(&mut [0]).unwrap(), 0);
-    assert!(service.upgrade().is_none(), "a thread still holds the service");
-}
-
-#[test]
-fn a_door_on_every_interface_closes_too() {
-    for every in ["0.0.0.0:0", "[::]:0"] {
-        // A machine without IPv6 has nothing to test in the second.
-        let Ok(listener) = TcpListener::bind(every.parse::<SocketAddr>().unwrap()) else {
-            continue;
-        };
-        let (entered, (_, go_on)) = (channel().0, channel());
-        let service = Arc::new(Echo { entered, go_on: Mutex::new(go_on) });
-        Door::open(listener, patient(), service).unwrap().close(PATIENCE);
-    }
 }
