@@ -79,6 +79,7 @@ enum Action {
     Send(Outgoing),
     React(SyncSender<Reaction>, Reaction),
     Answer(SyncSender<Outcome>, Outcome),
+    Tell(SyncSender<Option<Remembered>>, Option<Remembered>),
     Restarted(SyncSender<u64>, u64),
     Write(Task),
 }
@@ -206,7 +207,9 @@ impl Driver {
             }
             // Whoever asked may have gone: an answer that nobody takes is dropped, here and below.
             Input::Decided { instance, reply } => {
-                _ = reply.send(self.host.paxos().remembered(&instance).cloned());
+                let known = self.host.tell(&instance, &mut self.out);
+                self.collect(None, None);
+                self.actions.push(Action::Tell(reply, known));
             }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Stop => {}
@@ -313,6 +316,7 @@ impl Driver {
             match action {
                 Action::Send(outgoing) => self.peers.send(outgoing),
                 Action::React(caller, reaction) => _ = caller.send(reaction),
+                Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
                 Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
             }

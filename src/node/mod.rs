@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use log::{error, info};
 use parking_lot::Mutex;
 
-use crate::protocol::host::Host;
+use crate::protocol::host::{self, Host};
 use crate::protocol::paxos;
 use crate::protocol::quorum::Members;
 use crate::protocol::types::NodeId;
@@ -134,7 +134,7 @@ impl Node {
             doing: "asking for a random number",
             source: io::Error::other(error.to_string()),
         })?;
-        let host = Host::new(id, ids, paxos, durable, seed);
+        let host = Host::new(id, ids, host::Options { lab, paxos }, durable, seed);
         let (inbox, inputs) = channel();
         let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;

@@ -19,8 +19,8 @@ use crate::store::decided_files::{DecidedFiles, Line};
 const BURST: f64 = 32.0;
 const PER_SECOND: f64 = 100.0;
 const QUIET: Duration = Duration::from_millis(20);
-/// Files written between two looks at the queue.
-const CHUNK: usize = 64;
+/// Files of the backlog written between two looks at the queue, where answers may wait.
+const CHUNK: usize = 4;
 
 /// What the driver hands over after a batch.
 pub(super) struct Job {
@@ -107,7 +107,7 @@ impl Desk {
                 Ok(job) => self.work(job),
                 Err(RecvTimeoutError::Timeout) => {
                     let mut next = Err(RecvTimeoutError::Timeout);
-                    while !self.backlog.is_empty() && next.is_err() && self.write_some() {
+                    while !self.backlog.is_empty() && next.is_err() && self.write_some(CHUNK) {
                         next = queue.recv_timeout(Duration::ZERO);
                     }
                     if let Ok(job) = next {
@@ -117,7 +117,7 @@ impl Desk {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        while !self.backlog.is_empty() && self.write_some() {}
+        while !self.backlog.is_empty() && self.write_some(CHUNK) {}
     }
 
     fn work(&mut self, job: Job) {
@@ -133,11 +133,9 @@ impl Desk {
         }
         self.allowance = (self.allowance + self.since.elapsed().as_secs_f64() * PER_SECOND).min(BURST);
         self.since = Instant::now();
-        if lines <= CHUNK && self.backlog.len() == lines && self.allowance >= lines as f64 {
+        if lines > 0 && self.backlog.len() == lines && self.allowance >= lines as f64 {
             self.allowance -= lines as f64;
-            if lines > 0 {
-                self.write_some();
-            }
+            self.write_some(lines);
         }
         (job.then)();
     }
@@ -150,9 +148,9 @@ impl Desk {
         }
     }
 
-    /// Writes a chunk of the backlog; false if that failed, and it is to be tried again later.
-    fn write_some(&mut self) -> bool {
-        let count = self.backlog.len().min(CHUNK);
+    /// Writes the first files of the backlog; false if that failed, and it is to be tried again later.
+    fn write_some(&mut self, most: usize) -> bool {
+        let count = self.backlog.len().min(most);
         match self.files.write(&self.backlog[..count]) {
             Ok(()) => {
                 self.backlog.drain(..count);

@@ -48,8 +48,11 @@ impl Durable {
                 remembered.accepted = Some((*ballot, value.clone()));
             }
             Record::Decide { instance, ballot, value } => {
-                self.instance(instance).decided = Some((*ballot, value.clone()));
-                self.decided.push(instance.clone());
+                let remembered = self.instance(instance);
+                if remembered.decided.is_none() {
+                    remembered.decided = Some((*ballot, value.clone()));
+                    self.decided.push(instance.clone());
+                }
             }
             Record::Generation { generation, followed } => {
                 *self = Self { generation: *generation, followed: *followed, ..Self::default() };

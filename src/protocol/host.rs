@@ -13,16 +13,20 @@
 //! - A node that has followed, and knows nothing yet, is as good as restarted: told to restart it stays. So telling all
 //!   nodes, in any order, ends with all in the same generation.
 //!
+//! Only a lab's nodes do this. A node in service lives in one generation for good, and ignores what comes from any other.
+//! And like a ballot, a generation is believed only within a bound ([`MAX_GENERATION_LEAP`]): no single message uses them
+//! up.
+//!
 //! *Caveat*: while the lab is cut in two and only one side is restarted, both sides count generations on their own. When
 //! they meet, the side that counted less forgets.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::durable::Durable;
-use super::paxos::{Options, Outcome, Paxos, Proposal};
+use super::durable::{Durable, Remembered};
+use super::paxos::{self, Outcome, Paxos, Proposal};
 use super::quorum::Members;
-use super::types::NodeId;
+use super::types::{Instance, NodeId};
 use super::{Event, Message, Out, Record};
 
 /// Who sent a message, out of which generation.
@@ -37,6 +41,18 @@ pub struct Sender {
 impl Sender {
     /// Someone who is no member.
     pub const GUEST: Self = Self { from: NodeId::GUEST, generation: None };
+}
+
+/// How far above its own a node believes a generation to be.
+pub const MAX_GENERATION_LEAP: u64 = 1 << 20;
+
+/// What can be set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether this is a lab's node, which may be restarted and follows the others' restarts.
+    pub lab: bool,
+    /// What can be set about single-decree Paxos.
+    pub paxos: paxos::Options,
 }
 
 /// All protocols of a node.
@@ -58,7 +74,7 @@ impl Host {
     pub fn new(id: NodeId, members: Members, options: Options, durable: Durable, seed: u64) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let (generation, followed) = (durable.generation, durable.followed);
-        let paxos = Paxos::new(id, members.clone(), options, durable, Pcg64Mcg::seed_from_u64(rng.random()));
+        let paxos = Paxos::new(id, members.clone(), options.paxos, durable, Pcg64Mcg::seed_from_u64(rng.random()));
         Self { id, members, options, generation, followed, paxos, rng }
     }
 
@@ -70,6 +86,12 @@ impl Host {
                 return out.ignore(from, "the sender is no member");
             }
             if generation > self.generation {
+                if !self.options.lab {
+                    return out.ignore(from, "the sender was restarted, and nodes in service are not");
+                }
+                if generation - self.generation > MAX_GENERATION_LEAP {
+                    return out.ignore(from, "the sender's generation leaps too far above this one");
+                }
                 self.enter(generation, true, out);
             }
             if generation < self.generation {
@@ -98,6 +120,11 @@ impl Host {
         self.check();
     }
 
+    /// Somebody asks what is known of an instance; what they are told is saved first.
+    pub fn tell(&mut self, instance: &Instance, out: &mut Out) -> Option<Remembered> {
+        self.paxos.tell(instance, out)
+    }
+
     /// Forgets everything, and moves to a new generation. The lab's `restart`.
     pub fn restart(&mut self, out: &mut Out) {
         let stays = self.followed && self.paxos.instances().is_empty();
@@ -112,7 +139,7 @@ impl Host {
         (self.generation, self.followed) = (generation, followed);
         let seed = Pcg64Mcg::seed_from_u64(self.rng.random());
         let fresh = Durable { generation, followed, ..Durable::default() };
-        self.paxos = Paxos::new(self.id, self.members.clone(), self.options, fresh, seed);
+        self.paxos = Paxos::new(self.id, self.members.clone(), self.options.paxos, fresh, seed);
         out.save(Record::Generation { generation, followed });
         out.notify(Event::Restarted { generation });
     }
@@ -147,3 +174,6 @@ impl Host {
         &self.paxos
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,7 +118,7 @@ pub enum Record {
         /// What was accepted.
         value: Value,
     },
-    /// This node learned what was chosen.
+    /// This node learned what was chosen. May stand twice: once noted, and saved when somebody is told.
     Decide {
         /// In which instance.
         instance: Instance,

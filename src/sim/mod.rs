@@ -28,7 +28,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::protocol::host::{Host, Sender};
+use crate::protocol::host::{Host, Options as HostOptions, Sender};
 use crate::protocol::paxos::{Options as PaxosOptions, Proposal};
 use crate::protocol::quorum::Members;
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
@@ -391,7 +391,8 @@ impl World {
         let node = self.node(id);
         if node.host.is_none() {
             node.life += 1;
-            let options = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
+            let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
+            let options = HostOptions { lab: true, paxos };
             node.host = Some(Host::new(id, members, options, node.disk.read(), seed));
         }
     }

@@ -30,3 +30,12 @@ fn the_same_seed_gives_the_same_run() {
         assert_ne!(first.trace_hash, run(seed + 1, Options::default()).unwrap().trace_hash);
     }
 }
+
+/// Seeds that once showed a bug.
+#[test]
+fn seeds_that_found_something() {
+    // 7063: a client was told a decision that was only noted; a crash took the note, and nobody knew any more.
+    for seed in [7063] {
+        run(seed, Options::default()).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+}

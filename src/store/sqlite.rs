@@ -72,6 +72,8 @@ impl Sqlite {
         let connection = Connection::open(&file).map_err(|source| StoreError::Sqlite { file: file.clone(), source })?;
         let mut store = Self { connection, file, id, since_checkpoint: 0, _lock: lock };
         store.prepare(dir)?;
+        // What an earlier process wrote without a sync is durable from here on: it will be relied on.
+        store.checkpoint()?;
         Ok(store)
     }
 
@@ -203,7 +205,7 @@ impl Sqlite {
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
             .map_err(|source| self.failed(source))?;
         self.since_checkpoint = 0;
         Ok(())
@@ -241,9 +243,8 @@ impl Store for Sqlite {
         })?;
         self.rows("decided", "instance, ballot, value, at", |[instance, ballot, value, _at]| {
             let (instance, ballot): (Instance, Ballot) = (instance.parse().ok()?, ballot.parse().ok()?);
-            let known = durable.instances.get(&instance).is_some_and(|state| state.decided.is_some());
             durable.apply(&Record::Decide { instance, ballot, value: Value::new(&value) });
-            (!known).then_some(())
+            Some(())
         })?;
         Ok(durable)
     }

@@ -44,6 +44,9 @@
 //! - The first rejection ends a ballot, although a majority might still have accepted: a simple rule, at the cost of a
 //!   round.
 //! - Every instance ever touched stays in memory; [`Options::max_instances`] bounds them.
+//! - A guest of the lab who sends Prepare and Accept by hand is believed to be an honest proposer, as any is in Paxos:
+//!   one who accepts without asking first, or uses a ballot that a node owns, can make two values chosen. Nodes in
+//!   service have no guests.
 //! - `yours` compares values, not calls: two clients that propose the same value both hear `yours`.
 
 pub mod learner;
@@ -90,14 +93,14 @@ pub enum Outcome {
         /// How many ballots this node tried for the client.
         attempts: u32,
     },
-    /// Definite: no Accept with this value ever left, because others kept promising higher ballots.
+    /// Definite: no Accept with this value left while anyone waited here, because higher ballots stood in the way.
     Preempted {
-        /// The highest ballot that stood in the way.
+        /// The ballot that the last rejection named.
         ballot: Ballot,
         /// How many ballots were tried.
         attempts: u32,
     },
-    /// Definite: no Accept with this value ever left, because no majority answered.
+    /// Definite: no Accept with this value left while anyone waited here, because no majority answered.
     Unavailable {
         /// Who did not answer the last ballot.
         silent: Vec<NodeId>,
@@ -172,6 +175,8 @@ pub struct Paxos {
     instances: BTreeMap<Instance, Remembered>,
     /// The ballots that this node runs, at most one per instance; each lives as long as a client waits for it.
     proposers: BTreeMap<Instance, Proposer>,
+    /// Decided instances whose record was only noted: before anyone outside is told, it is saved.
+    noted: BTreeSet<Instance>,
     learner: Learner,
 }
 
@@ -181,7 +186,17 @@ impl Paxos {
     pub fn new(id: NodeId, members: Members, options: Options, durable: Durable, mut rng: Pcg64Mcg) -> Self {
         let learner = Learner::new(&durable, &mut rng);
         let proposers = BTreeMap::new();
-        Self { id, members, options, rng, now_ticks: 0, instances: durable.instances, proposers, learner }
+        Self {
+            id,
+            members,
+            options,
+            rng,
+            now_ticks: 0,
+            instances: durable.instances,
+            proposers,
+            noted: BTreeSet::new(),
+            learner,
+        }
     }
 
     /// Handles one message of a member or, for Prepare, Accept and Commit, of a guest.
@@ -300,6 +315,10 @@ impl Paxos {
         ballot: Ballot,
         out: &mut Out,
     ) -> Option<&mut Remembered> {
+        if from != NodeId::GUEST && from != ballot.node {
+            out.ignore(from, "the ballot is another node's");
+            return None;
+        }
         let known = self.instances.get(instance).and_then(|state| state.promised).map_or(0, |promised| promised.round);
         if ballot.round > known.saturating_add(MAX_ROUND_LEAP) {
             out.ignore(from, "the ballot leaps too far above what was promised here");
@@ -347,12 +366,25 @@ impl Paxos {
         let record = Record::Decide { instance: instance.clone(), ballot, value: value.clone() };
         // A client that is told relies on it. Otherwise it can be learned again.
         if self.proposers.contains_key(&instance) {
-            out.save(record)
+            out.save(record);
         } else {
-            out.note(record)
+            self.noted.insert(instance.clone());
+            out.note(record);
         }
         out.notify(Event::Decided { instance: instance.clone(), ballot, value });
         self.answer_decided(&instance, out);
+    }
+
+    /// Somebody outside is going to be told what is known of an instance: what was only noted is saved first. Otherwise
+    /// a crash of the machine could make all nodes forget what a client was told, until someone proposes again.
+    pub fn tell(&mut self, instance: &Instance, out: &mut Out) -> Option<Remembered> {
+        let known = self.instances.get(instance).cloned();
+        if let Some((ballot, value)) = known.as_ref().and_then(|known| known.decided.clone())
+            && self.noted.remove(instance)
+        {
+            out.save(Record::Decide { instance: instance.clone(), ballot, value });
+        }
+        known
     }
 
     /// What must hold after every step, whatever came in.

@@ -1,6 +1,6 @@
 //! The proposer: takes clients' values through ballots until one is chosen or the client's time is up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rand::RngExt;
 
@@ -19,6 +19,9 @@ pub(super) struct Proposer {
     /// When the phase is over, in ticks.
     until_ticks: u64,
     attempts: u32,
+    /// The values with which an Accept has left, and the last ballot in which: from then on only a decision tells what
+    /// became of them.
+    offered: BTreeMap<Value, Ballot>,
     /// The highest round heard of in a rejection.
     highest_round: u64,
     trouble: Trouble,
@@ -30,8 +33,6 @@ struct Waiter {
     value: Value,
     deadline_ticks: u64,
     impatient: u32,
-    /// The last ballot in which an Accept with this value left: from then on only a decision tells what became of it.
-    offered: Option<Ballot>,
 }
 
 #[derive(Debug)]
@@ -62,8 +63,8 @@ impl Paxos {
     /// A client proposes. The answer is an [`Event::Answered`], at once if the instance is decided here.
     pub fn propose(&mut self, proposal: Proposal, out: &mut Out) {
         let Proposal { request, instance, value, deadline_ticks, impatient, ballot_ticks } = proposal;
-        let state = self.instances.get(&instance);
-        if let Some((ballot, chosen)) = state.and_then(|state| state.decided.clone()) {
+        let state = self.tell(&instance, out);
+        if let Some((ballot, chosen)) = state.as_ref().and_then(|state| state.decided.clone()) {
             let yours = chosen == value;
             let outcome = Outcome::Chosen { ballot, value: chosen, yours, attempts: 0 };
             out.notify(Event::Answered { request, outcome });
@@ -74,9 +75,9 @@ impl Paxos {
             return;
         }
         let deadline_ticks = self.now_ticks.saturating_add(deadline_ticks);
-        let waiter = Waiter { request, value, deadline_ticks, impatient, offered: None };
+        let waiter = Waiter { request, value, deadline_ticks, impatient };
         if let Some(proposer) = self.proposers.get_mut(&instance) {
-            proposer.join(waiter);
+            proposer.waiters.push_back(waiter);
             return;
         }
         let ballot_ticks = ballot_ticks.unwrap_or(self.options.ballot_ticks);
@@ -156,9 +157,7 @@ impl Paxos {
         else {
             return;
         };
-        for waiter in proposer.waiters.iter_mut().filter(|waiter| waiter.value == value) {
-            waiter.offered = Some(ballot);
-        }
+        proposer.offered.insert(value.clone(), ballot);
         proposer.until_ticks = self.now_ticks.saturating_add(proposer.ballot_ticks);
         proposer.phase = Phase::Accepting { ballot, value: value.clone(), accepted: Tally::default() };
         // To the others first: they write while our own acceptor does.
@@ -274,19 +273,10 @@ impl Proposer {
             ballot_ticks,
             until_ticks: 0,
             attempts: 0,
+            offered: BTreeMap::new(),
             highest_round: 0,
             trouble: Trouble::Silence(Vec::new()),
         }
-    }
-
-    /// A further client; if the running ballot carries its value already, its outcome hangs on that ballot too.
-    fn join(&mut self, mut waiter: Waiter) {
-        if let Phase::Accepting { ballot, value, .. } = &self.phase
-            && *value == waiter.value
-        {
-            waiter.offered = Some(*ballot);
-        }
-        self.waiters.push_back(waiter);
     }
 
     pub(super) fn running(&self) -> Option<Ballot> {
@@ -324,7 +314,7 @@ impl Proposer {
             if waiter.deadline_ticks > now {
                 return true;
             }
-            let outcome = match (waiter.offered, trouble.clone()) {
+            let outcome = match (self.offered.get(&waiter.value).copied(), trouble.clone()) {
                 (Some(ballot), Trouble::Silence(silent)) => Outcome::Unknown { ballot, silent, attempts },
                 (Some(ballot), Trouble::Rejected(_)) => Outcome::Unknown { ballot, silent: Vec::new(), attempts },
                 (None, Trouble::Rejected(ballot)) => Outcome::Preempted { ballot, attempts },
