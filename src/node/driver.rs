@@ -97,6 +97,9 @@ pub(super) struct Driver {
     idle_ticks: u32,
     out: Out,
     actions: Vec<Action>,
+    /// Records to be written, and files that follow them: notes wait here for an occasion.
+    records: Vec<Record>,
+    tasks: Vec<Task>,
     counters: Counters,
 }
 
@@ -120,6 +123,8 @@ impl Driver {
             idle_ticks: 0,
             out: Out::default(),
             actions: Vec::new(),
+            records: Vec::new(),
+            tasks: Vec::new(),
             counters: Counters::default(),
         }
     }
@@ -147,7 +152,7 @@ impl Driver {
                 self.host.on_tick(&mut self.out);
                 self.collect(None, None);
             }
-            self.perform()?;
+            self.perform(due > 0 || stopping)?;
             if due > 0 {
                 self.peers.release_expired();
                 self.idle_ticks = self.idle_ticks.saturating_add(due);
@@ -283,29 +288,38 @@ impl Driver {
 
     /// Does what the batch asks for: what comes before the first save at once, then all records
     /// in one transaction, then the rest; last the decided files, and the clients that wait for them.
-    fn perform(&mut self) -> Result<(), StoreError> {
-        if self.actions.is_empty() {
+    fn perform(&mut self, ticked: bool) -> Result<(), StoreError> {
+        if self.actions.is_empty() && !(ticked && !self.records.is_empty()) {
             return Ok(());
         }
-        let mut must_sync = false;
-        let (mut records, mut later, mut tasks, mut answers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut saves, mut urgent) = (false, ticked);
+        let (mut later, mut answers) = (Vec::new(), Vec::new());
         for action in self.actions.drain(..) {
             match action {
                 Action::Save(record) => {
-                    must_sync = true;
-                    records.push(record);
+                    saves = true;
+                    self.records.push(record);
                 }
-                Action::Note(record) => records.push(record),
-                Action::Write(task) => tasks.push(task),
-                Action::Answer(client, outcome) => answers.push((client, outcome)),
-                Action::Send(outgoing) if !must_sync => self.peers.send(outgoing),
+                Action::Note(record) => self.records.push(record),
+                Action::Write(task) => self.tasks.push(task),
+                Action::Answer(client, outcome) => {
+                    urgent = true;
+                    answers.push((client, outcome));
+                }
+                Action::Send(outgoing) if !saves => self.peers.send(outgoing),
                 action => later.push(action),
             }
         }
+        // Notes alone wait for the next save, or for the next tick.
+        let (records, tasks) = if saves || urgent {
+            (std::mem::take(&mut self.records), std::mem::take(&mut self.tasks))
+        } else {
+            (Vec::new(), Vec::new())
+        };
         if !records.is_empty() {
             self.counters.batches += 1;
             self.counters.records += records.len() as u64;
-            if let Err(error) = self.store.write(&records, &local_time(), must_sync) {
+            if let Err(error) = self.store.write(&records, &local_time(), saves) {
                 // Whoever waits hears that the node stopped: nothing that was not written is ever acknowledged.
                 warn!("the store failed, so this node stops: {error}");
                 return Err(error);
@@ -350,7 +364,7 @@ impl Driver {
             instances_total: all.len(),
             decided_total: paxos.decided_count(),
             ballots_running: paxos.running(),
-            files_pending: self.scribe.pending(),
+            files_pending: self.scribe.pending() + self.tasks.len(),
             counters: self.counters,
         }
     }

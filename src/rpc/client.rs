@@ -16,6 +16,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
+use super::transport::PlainConnector;
 use crate::xmlrpc::{DecodeError, EncodeError, Fault, Limits, from_response, to_call};
 
 /// A reply may be somewhat larger than a call: it carries what calls brought, and more around it.
@@ -109,13 +110,6 @@ impl Client {
     #[must_use]
     pub fn calling(address: &str, calling: &Calling) -> Self {
         let Calling { timeout, authorization, authorities } = calling.clone();
-        let mut tls = TlsConfig::builder();
-        let scheme = if let Some(Authorities(roots)) = authorities {
-            tls = tls.root_certs(roots);
-            "https"
-        } else {
-            "http"
-        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -128,10 +122,15 @@ impl Client {
             .timeout_recv_body(Some(timeout))
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
-            .max_idle_age(MAX_IDLE)
-            .tls_config(tls.build())
-            .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), KnownAddress::new(address));
+            .max_idle_age(MAX_IDLE);
+        let address_known = KnownAddress::new(address);
+        let (agent, scheme) = match authorities {
+            Some(Authorities(roots)) => {
+                let tls = TlsConfig::builder().root_certs(roots).build();
+                (Agent::with_parts(config.tls_config(tls).build(), DefaultConnector::default(), address_known), "https")
+            }
+            None => (Agent::with_parts(config.build(), PlainConnector, address_known), "http"),
+        };
         let limits = Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() };
         Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, limits }
     }

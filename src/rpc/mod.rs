@@ -11,5 +11,6 @@ mod multicall;
 pub mod peers;
 pub(crate) mod service;
 pub mod text;
+mod transport;
 mod validator1;
 pub mod wire;

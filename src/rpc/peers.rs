@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender as Inbox;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use parking_lot::{Condvar, Mutex};
@@ -27,6 +27,8 @@ use crate::xmlrpc::{Fault, to_call};
 
 /// How long a peer may take to answer. It answers as soon as its disk has written.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a Commit waits for a message that it can travel with.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(2);
 const MAX_QUEUED: usize = 4096;
 /// Messages in one multicall, and the bytes of values in it.
 const MAX_TOGETHER: usize = 256;
@@ -221,6 +223,13 @@ impl Queue {
         let mut state = self.state.lock();
         while state.messages.is_empty() && !state.closed {
             self.filled.wait(&mut state);
+        }
+        // What was chosen is told with the next message, if there is one soon: nobody waits for a Commit.
+        let until = Instant::now() + COMMIT_PATIENCE;
+        while !state.closed && state.messages.iter().all(|outgoing| outgoing.kind() == Kind::Commit) {
+            if self.filled.wait_until(&mut state, until).timed_out() {
+                break;
+            }
         }
         if state.closed {
             return None;
