@@ -19,6 +19,8 @@ use crate::command::Port;
 
 /// A call of the shell waits longer than the longest deadline it asks a node for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(65);
+/// A question that a healthy node answers at once.
+const QUICK_TIMEOUT: Duration = Duration::from_secs(3);
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
@@ -45,6 +47,8 @@ pub(crate) enum ClusterError {
 pub(crate) struct Member {
     pub(crate) address: String,
     pub(crate) client: Client,
+    /// For what is answered at once, so that a node that hangs does not hold up the shell.
+    pub(crate) quick: Client,
     process: Option<Child>,
 }
 
@@ -62,7 +66,7 @@ impl Cluster {
         let listening: Vec<Port> = ports.iter().copied().filter(|&port| is_listening(port)).collect();
         let Some(&first) = listening.first() else { return Self::start(&ports, &local.data) };
         for &port in &listening {
-            let answer: Result<Version, _> = Client::new(&address_of(port), START_TIMEOUT).call("synod.version", &());
+            let answer: Result<Version, _> = Client::new(&address_of(port), QUICK_TIMEOUT).call("synod.version", &());
             if let Err(error) = answer {
                 debug!("{port}: {error}");
                 return Err(ClusterError::PortInUse { port });
@@ -73,17 +77,16 @@ impl Cluster {
 
     /// A running cluster, of which one node is known.
     pub(crate) fn connect(address: &str, calling: &Calling) -> Result<Self, ClusterError> {
-        let status: NodeStatus = Client::calling(address, calling)
+        let quick = Calling { timeout: QUICK_TIMEOUT, ..calling.clone() };
+        let status: NodeStatus = Client::calling(address, &quick)
             .call("status", &())
             .map_err(|source| ClusterError::NoNode { address: address.to_owned(), source: Box::new(source) })?;
         let member = |member: synod::rpc::answers::Member| {
             let port = Port::new(member.node.number()).ok_or_else(|| {
                 ClusterError::NotOurs(format!("node id {} is above 65535, which this shell cannot name", member.node))
             })?;
-            Ok((
-                port,
-                Member { client: Client::calling(&member.address, calling), address: member.address, process: None },
-            ))
+            let (client, quick) = (Client::calling(&member.address, calling), Client::calling(&member.address, &quick));
+            Ok((port, Member { client, quick, address: member.address, process: None }))
         };
         Ok(Self { members: status.members.into_iter().map(member).collect::<Result<_, _>>()?, data: None })
     }
@@ -92,7 +95,8 @@ impl Cluster {
     pub(crate) fn start(ports: &[Port], data: &Path) -> Result<Self, ClusterError> {
         let member = |&port: &Port| {
             let address = address_of(port);
-            (port, Member { client: Client::new(&address, TIMEOUT), address, process: None })
+            let (client, quick) = (Client::new(&address, TIMEOUT), Client::new(&address, QUICK_TIMEOUT));
+            (port, Member { client, quick, address, process: None })
         };
         let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()) };
         for &port in ports {
@@ -184,8 +188,7 @@ impl Cluster {
             .append(true)
             .open(&log_file)
             .map_err(io(format!("opening {}", log_file.display())))?;
-        let program = std::env::current_exe().map_err(io("finding this program".to_owned()))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(this_program().map_err(io("finding this program".to_owned()))?);
         command.args(["serve", "--lab", "--until-stdin-closes", "--id", &port.to_string()]);
         command.args(["--listen", &address_of(port)]).arg("--data").arg(&dir);
         for other in self.members.keys() {
@@ -207,8 +210,14 @@ impl Cluster {
         let Some(member) = self.members.get_mut(&port) else { return Ok(()) };
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let answer: Result<Version, _> = member.client.call("synod.version", &());
-            let Err(error) = answer else { return Ok(()) };
+            let answer: Result<Version, _> = member.quick.call("synod.version", &());
+            // Another node may have had the port before: then ours is about to end.
+            let expected = member.process.as_ref().map(Child::id);
+            let why = match answer {
+                Ok(version) if expected.is_none_or(|process| process == version.process) => return Ok(()),
+                Ok(version) => format!("process {} answers on its port", version.process),
+                Err(error) => format!("it does not answer: {error}"),
+            };
             if let Some(process) = &mut member.process
                 && let Ok(Some(status)) = process.try_wait()
             {
@@ -219,7 +228,7 @@ impl Cluster {
                 return Err(ClusterError::NotStarted { port, why });
             }
             if Instant::now() > deadline {
-                return Err(ClusterError::NotStarted { port, why: format!("it does not answer: {error}") });
+                return Err(ClusterError::NotStarted { port, why });
             }
             thread::sleep(POLL);
         }
@@ -246,6 +255,13 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// This program; on Linux also when its file was replaced meanwhile, as by a build.
+fn this_program() -> io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let running = Path::new("/proc/self/exe");
+    Ok(if !program.exists() && running.exists() { running.to_owned() } else { program })
 }
 
 fn address_of(port: Port) -> String {

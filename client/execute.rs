@@ -61,6 +61,11 @@ impl Executor for Lab {
         self.console.end("", Status::Usage);
     }
 
+    fn conclude(&mut self, command: &Command, text: &str, status: Status) -> Status {
+        text.lines().for_each(|line| self.console.say(line));
+        self.console.end(&command.to_string(), status)
+    }
+
     fn is_reader_gone(&self) -> bool {
         self.console.is_reader_gone()
     }
@@ -214,7 +219,7 @@ impl Lab {
 
     /// The status of every node, about the instance `default`.
     pub(crate) fn statuses(&self) -> Vec<(Port, Result<NodeStatus, CallError>)> {
-        self.ask_all(|member| member.client.call("status", &(&Instance::default(),)))
+        self.ask_all(|member| member.quick.call("status", &(&Instance::default(),)))
     }
 
     /// Asks all nodes at once; the answers come in the order of the ports.

@@ -21,7 +21,7 @@ use args::{Action, Args, ShellArgs};
 use cluster::{Cluster, ClusterError};
 use console::Console;
 use execute::Lab;
-use shell::{Executor, Source, Status};
+use shell::{Source, Status};
 use synod::rpc::access::basic;
 use synod::rpc::client::Calling;
 
@@ -72,8 +72,8 @@ fn run_shell(args: &ShellArgs) -> Status {
     };
     let mut lab = Lab { cluster, console, interrupted: interrupted.clone(), pool };
     if matches!(source, Source::Terminal) {
-        // A closed terminal shows at the prompt.
-        _ = lab.show(&greeting(&lab.cluster));
+        let greeting = greeting(&lab.cluster);
+        lab.console.say(greeting);
     }
     shell::run(source, &mut lab, args.keep_going, history_file(), &interrupted)
 }
@@ -89,7 +89,7 @@ fn greeting(cluster: &Cluster) -> String {
     let ports: Vec<String> = cluster.ports().iter().map(ToString::to_string).collect();
     let whose = if cluster.is_own() { "started" } else { "found running" };
     format!(
-        "Synod: {} nodes {whose}, on ports {}. Type help, or try: set value 5 on {}\n",
+        "Synod: {} nodes {whose}, on ports {}. Type help, or try: set value 5 on {}",
         ports.len(),
         ports.join(" "),
         ports.first().map_or("8000", String::as_str)
@@ -102,7 +102,13 @@ fn history_file() -> Option<PathBuf> {
         let home = PathBuf::from(env::var_os("HOME")?);
         Some(home.join(".local").join("state"))
     })?;
-    std::io::stdin().is_terminal().then(|| home.join("synod_history"))
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    if let Err(error) = std::fs::create_dir_all(&home) {
+        log::debug!("no history is kept: {}: {error}", home.display());
+    }
+    Some(home.join("synod_history"))
 }
 
 /// Logs to stderr. Without `-v` RUST_LOG decides, and without that warnings are shown.

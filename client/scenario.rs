@@ -65,6 +65,7 @@ fn a_wins(stage: &mut Stage<'_>) -> Played {
     stage.hold(p2, &stage.all(), &[Kind::Learn])?;
     stage.tell(format!("{p1} proposes '{}', and nobody else does.", shown(&stage.v1)));
     let first = stage.propose(p1, 0)?.answer(stage)?;
+    stage.wait_all_accepted(first.ballot)?;
     stage.tell(format!("It is chosen in ballot {}: a majority accepted it.", first.ballot));
     stage.tell(format!("{p2} has not heard of that, and proposes '{}'.", shown(&stage.v2)));
     let second = stage.propose(p2, 0)?.answer(stage)?;
@@ -89,6 +90,7 @@ fn b_wins(stage: &mut Stage<'_>) -> Played {
     let first = stage.propose(p1, 0)?;
     stage.wait_held(p1, &without_shared, Kind::Accept)?;
     let accepted = stage.wait_accepted(shared)?;
+    stage.wait_all_promised(accepted)?;
     stage.tell(format!("Its Accept reaches {shared} only, the acceptor that both majorities share ({accepted})."));
 
     stage.hold(p2, &first_side, &PROPOSER)?;
@@ -121,6 +123,7 @@ fn bb_wins(stage: &mut Stage<'_>) -> Played {
     let first = stage.propose(p1, 0)?;
     stage.wait_held(p1, &stage.all(), Kind::Accept)?;
     let early = stage.wait_ballot(p1, None)?;
+    stage.wait_all_promised(early)?;
 
     stage.hold(p2, &[p1], &PROPOSER)?;
     stage.tell(format!("{p2} proposes '{}' with a higher ballot: nobody has accepted anything.", shown(&stage.v2)));
@@ -128,7 +131,8 @@ fn bb_wins(stage: &mut Stage<'_>) -> Played {
     stage.tell(format!("So it is free to take its own value, and gets it chosen in {}.", second.ballot));
 
     stage.open(p1, &but_p1, &[Kind::Accept])?;
-    stage.wait_ballot(p1, Some(early))?;
+    // Nobody else's Prepare reaches it, so this is the promise that it gives itself.
+    stage.wait_promised_above(p1, early)?;
     stage.open(p1, &[p1], &[Kind::Accept])?;
     let first = first.answer(stage)?;
     stage.tell(format!(
@@ -153,6 +157,8 @@ fn livelock(stage: &mut Stage<'_>, rounds: u32) -> Played {
     stage.wait_held(p1, &all, Kind::Accept)?;
     let second = stage.propose(p2, rounds / 2)?;
     stage.wait_held(p2, &all, Kind::Accept)?;
+    let mut highest = stage.wait_ballot(p2, None)?;
+    stage.wait_all_promised(highest)?;
     let mut shown_rounds = Vec::new();
     for round in 1..=rounds {
         let (refused, by) = if round % 2 == 1 { (p1, p2) } else { (p2, p1) };
@@ -162,8 +168,9 @@ fn livelock(stage: &mut Stage<'_>, rounds: u32) -> Played {
         ));
         shown_rounds.push(json!({ "refused": late.to_string(), "by": higher.to_string() }));
         stage.let_through(refused, &all, Kind::Accept)?;
-        stage.wait_ballot(refused, Some(late))?;
+        highest = stage.wait_ballot(refused, Some(highest))?;
         stage.wait_held(refused, &all, Kind::Accept)?;
+        stage.wait_all_promised(highest)?;
     }
     stage.put("rounds", json!(shown_rounds));
     stage.tell(format!("After {rounds} rounds both become patient: who is refused pauses for a random time."));

@@ -55,11 +55,16 @@ pub(crate) trait Executor {
     /// Says, in the output format, what was wrong with a line.
     fn report_usage(&mut self, error: &UsageError);
 
-    /// Writes text for people (help, history), which ends in a line feed, to stdout.
-    fn show(&mut self, text: &str) -> io::Result<()> {
+    /// Ends a command that the shell itself carried out; its text for people (help, history) ends in a line feed.
+    fn conclude(&mut self, _command: &Command, text: &str, status: Status) -> Status {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => status,
+            Err(error) => {
+                log::debug!("cannot write to stdout: {error}");
+                Status::Unavailable
+            }
+        }
     }
 
     /// Whether a write to stdout has met a closed pipe. Nobody reads any more, so the shell then ends quietly.
@@ -160,30 +165,24 @@ impl Session<'_> {
     }
 
     fn command(&mut self, command: &Command) -> Step {
-        let shown = match command {
+        let (text, status) = match command {
             Command::Exit => return Step::Leave,
-            Command::Help(None) => self.executor.show(&help::overview()),
-            Command::Help(Some(topic)) => match help::find(topic) {
-                Some(help) => self.executor.show(&help::details(help)),
-                // The parser only lets topics of the table through.
-                None => Ok(()),
-            },
-            Command::History => self.executor.show(&self.numbered_past()),
-            Command::Sleep(duration) => return Step::Ran(Some(self.sleep(*duration))),
+            Command::Help(None) => (help::overview(), Status::Done),
+            // The parser only lets topics of the table through.
+            Command::Help(Some(topic)) => (help::find(topic).map(help::details).unwrap_or_default(), Status::Done),
+            Command::History => (self.numbered_past(), Status::Done),
+            Command::Sleep(duration) => (String::new(), self.sleep(*duration)),
             other => {
                 let status = self.executor.run(other);
-                let gone = self.executor.is_reader_gone();
-                return if gone { Step::Leave } else { Step::Ran(Some(status)) };
+                return self.ran(status);
             }
         };
-        match shown {
-            Ok(()) => Step::Ran(Some(Status::Done)),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Step::Leave,
-            Err(error) => {
-                log::error!("cannot write to stdout: {error}");
-                Step::Ran(Some(Status::Unavailable))
-            }
-        }
+        let status = self.executor.conclude(command, &text, status);
+        self.ran(status)
+    }
+
+    fn ran(&self, status: Status) -> Step {
+        if self.executor.is_reader_gone() { Step::Leave } else { Step::Ran(Some(status)) }
     }
 
     fn usage(&mut self, error: UsageError, place: Option<(&str, usize)>) -> Step {

@@ -1,6 +1,31 @@
-//! The integration tests: an index.
+//! The integration tests: the program as its users meet it, as processes on loopback.
+//!
+//! Every test has nodes, ports and directories of its own, so all run at once; nothing of them outlives the test
+//! process, not even if that is killed. There is one binary, because linking is what takes time. What each module asks:
+//!
+//! - [`races`]: do the four textbook races end as the textbook says, the same way every time, and leave no gate behind?
+//! - [`shell`]: what do the shell's commands print, and with which exit code does a script end?
+//! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
+//! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
+//! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
+//! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
+//! - [`generations`]: does a message from before a restart act after it?
+//! - [`python`]: does Python's stock client see the same?
+//! - [`door`]: hostile bytes, few descriptors and a stop under load, met by a real node.
+//! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
+//! - [`tidy`]: is what is pure still pure?
+//!
+//! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
 
-/// The door of a real process: hostile bytes, few descriptors, a stop under load.
 mod door;
-/// What is pure stays pure.
+mod durability;
+mod failures;
+mod fuzz;
+mod generations;
+mod python;
+mod races;
+mod sessions;
+mod shell;
+mod support;
 mod tidy;
+mod wire;

@@ -166,6 +166,38 @@ impl<'a> Stage<'a> {
         self.wait_for(port, running, || format!("node {port} to start a ballot"))
     }
 
+    /// Waits until all nodes have promised this ballot, or more: a Prepare that comes late would be refused, and the
+    /// refusal would make its proposer start over.
+    pub(super) fn wait_all_promised(&mut self, ballot: Ballot) -> Result<(), Stop> {
+        self.wait_all(|row| row.promised_ballot >= Some(ballot), || format!("all nodes to promise {ballot}"))
+    }
+
+    /// Waits until all nodes have accepted in this ballot.
+    pub(super) fn wait_all_accepted(&mut self, ballot: Ballot) -> Result<(), Stop> {
+        self.wait_all(|row| row.accepted_ballot == Some(ballot), || format!("all nodes to accept in {ballot}"))
+    }
+
+    fn wait_all(&mut self, seen: impl Fn(&InstanceRow) -> bool, what: impl Fn() -> String) -> Result<(), Stop> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut all = true;
+            for (port, status) in self.lab.statuses() {
+                all &= row(&status.map_err(|error| failed(port, &error))?).is_some_and(&seen);
+            }
+            if all {
+                return Ok(());
+            }
+            self.go_on(deadline, &what)?;
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until a node has promised more than this.
+    pub(super) fn wait_promised_above(&mut self, port: Port, ballot: Ballot) -> Result<Ballot, Stop> {
+        let above = |row: &InstanceRow| row.promised_ballot.filter(|&promised| promised > ballot);
+        self.wait_for(port, above, || format!("node {port} to promise more than {ballot}"))
+    }
+
     fn wait_for<T>(
         &mut self,
         port: Port,
@@ -278,7 +310,7 @@ impl<'a> Stage<'a> {
         let Some(member) = self.lab.cluster.member(port) else {
             return Err(Stop { status: Status::Usage, text: format!("there is no node {port}") });
         };
-        member.client.call(method, params).map_err(|error| failed(port, &error))
+        member.quick.call(method, params).map_err(|error| failed(port, &error))
     }
 
     /// Goes on waiting, unless the time is up or the user has had enough.
@@ -297,7 +329,7 @@ impl<'a> Stage<'a> {
     fn clear_gates(&mut self) {
         if std::mem::take(&mut self.gated) {
             // A node that does not answer has no gates, or will open them by itself.
-            let _: Vec<(Port, Result<Wire, _>)> = self.lab.ask_all(|member| member.client.call("lab.gate.clear", &()));
+            let _: Vec<(Port, Result<Wire, _>)> = self.lab.ask_all(|member| member.quick.call("lab.gate.clear", &()));
         }
     }
 }

@@ -33,12 +33,11 @@ impl Executor for Recorder {
         self.log.push(error.to_string().lines().next().unwrap_or_default().to_owned());
     }
 
-    fn show(&mut self, text: &str) -> io::Result<()> {
-        if self.reader_gone {
-            return Err(io::ErrorKind::BrokenPipe.into());
+    fn conclude(&mut self, _: &Command, text: &str, status: Status) -> Status {
+        if !text.is_empty() {
+            self.log.push(format!("shown: {}", text.trim_end()));
         }
-        self.log.push(format!("shown: {}", text.trim_end()));
-        Ok(())
+        status
     }
 
     fn is_reader_gone(&self) -> bool {

@@ -289,7 +289,8 @@ impl Driver {
     /// Does what the batch asks for: what comes before the first save at once, then all records
     /// in one transaction, then the rest; last the decided files, and the clients that wait for them.
     fn perform(&mut self, ticked: bool) -> Result<(), StoreError> {
-        if self.actions.is_empty() && !(ticked && !self.records.is_empty()) {
+        let is_time_for_notes = ticked && !self.records.is_empty();
+        if self.actions.is_empty() && !is_time_for_notes {
             return Ok(());
         }
         let (mut saves, mut urgent) = (false, ticked);

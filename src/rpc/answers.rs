@@ -92,6 +92,8 @@ pub struct Version {
     pub synod: String,
     /// The version of the messages between nodes.
     pub protocol: i32,
+    /// The process that answered: so whoever started a node knows that it is the one.
+    pub process: u32,
 }
 
 /// A row of `synod.faults`.

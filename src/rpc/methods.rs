@@ -205,7 +205,8 @@ pub static METHODS: &[Method] = &[
         id: Id::Version,
         signatures: &[&["struct"]],
         usage: "",
-        help: "Returns synod (the program's version) and protocol (int, that of the messages between nodes).",
+        help: "Returns synod (the program's version), protocol (int, that of the messages between nodes) and process (int, \
+               the id of the process that answers).",
         lab: false,
         role: Role::Client,
     },

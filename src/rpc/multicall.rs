@@ -5,7 +5,7 @@
 //! wrong gets a fault of its own, and the rest run.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::{fmt, mem};
 
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -54,20 +54,20 @@ pub(super) struct OneCall {
 }
 
 /// Reads a call that was held back as a value, with a fault of its own if it is not as it should be.
-fn one_of_many(call: Value) -> Result<OneCall, Fault> {
+fn one_of_many(mut call: Value) -> Result<OneCall, Fault> {
     let invalid = |text: &str| Fault { code: -32600, string: text.to_owned() };
-    let Value::Struct(mut members) = call else {
+    let Value::Struct(members) = &mut call else {
         return Err(invalid("a call in a multicall is not a struct"));
     };
-    let name = match members.remove("methodName") {
-        Some(Value::String(name)) => name,
+    let name = match &mut members.remove("methodName") {
+        Some(Value::String(name)) => mem::take(name),
         Some(_) => return Err(invalid("the methodName of a call in a multicall is not a string")),
         None => {
             return Err(Fault { code: -32601, string: "a call in a multicall has no methodName".to_owned() });
         }
     };
-    let params = match members.remove("params") {
-        Some(Value::Array(params)) => params,
+    let params = match &mut members.remove("params") {
+        Some(Value::Array(params)) => mem::take(params),
         None => Vec::new(),
         Some(_) => return Err(invalid("the params of a call in a multicall are not an array")),
     };

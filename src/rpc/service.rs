@@ -222,7 +222,7 @@ impl Service {
             // Everything else was started above; this leaves the version.
             _ => {
                 let synod = env!("CARGO_PKG_VERSION").to_owned();
-                Ok(Returned::Version(Version { synod, protocol: PROTOCOL_VERSION }))
+                Ok(Returned::Version(Version { synod, protocol: PROTOCOL_VERSION, process: std::process::id() }))
             }
         }
     }

@@ -9,6 +9,8 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -20,6 +22,10 @@ use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 const FORMAT: i64 = 1;
 /// Records written until a checkpoint is due even if the node is busy: about 16 MiB of log.
 const CHECKPOINT_RECORDS: usize = 32_768;
+
+/// A node that is just stopping closes its port before its store: whoever follows it waits so long for the directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS node (
@@ -61,11 +67,12 @@ impl Sqlite {
         fs::create_dir_all(dir).map_err(io(dir))?;
         let lock_path = dir.join("lock");
         let lock = File::options().create(true).append(true).open(&lock_path).map_err(io(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { dir: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => {
-                return Err(StoreError::Io { path: lock_path, source });
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        while let Err(error) = lock.try_lock() {
+            match error {
+                TryLockError::WouldBlock if Instant::now() < deadline => thread::sleep(LOCK_POLL),
+                TryLockError::WouldBlock => return Err(StoreError::InUse { dir: dir.to_owned() }),
+                TryLockError::Error(source) => return Err(StoreError::Io { path: lock_path, source }),
             }
         }
         let file = dir.join("node.db");

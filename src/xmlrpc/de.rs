@@ -113,7 +113,7 @@ impl<'a, 'de> Opened<'a, 'de> {
 
     fn date<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.lead {
-            Lead::Typed(Type::DateTime) => visit_date(self.content()?.parse()?, visitor),
+            Lead::Typed(Type::DateTime) => visit_date(&self.content()?.parse()?, visitor),
             _ => Err(self.mismatch("a date")),
         }
     }
@@ -319,6 +319,7 @@ impl<'de> Deserializer<'de> for Opened<'_, 'de> {
             Lead::Typed(Type::Array) => self.array(visitor),
             Lead::Typed(Type::Struct) => self.members(visitor),
             Lead::Untyped(_) => visitor.visit_unit(),
+            Lead::Typed(Type::Nil) => self.deserialize_unit(visitor),
             Lead::Typed(_) => {
                 self.pull.skip_text()?;
                 self.pull.close()?;
@@ -337,7 +338,7 @@ fn visit_text<'de, V: Visitor<'de>>(text: Cow<'de, str>, visitor: V) -> Result<V
 
 /// A date is a newtype around its canonical text: the one form in which serde's own buffers keep it apart from a
 /// string.
-pub(super) fn visit_date<'de, V: Visitor<'de>>(date: DateTime, visitor: V) -> Result<V::Value, DecodeError> {
+pub(super) fn visit_date<'de, V: Visitor<'de>>(date: &DateTime, visitor: V) -> Result<V::Value, DecodeError> {
     visitor.visit_newtype_struct(StringDeserializer::new(date.to_string()))
 }
 

@@ -53,8 +53,8 @@ impl<'de> Call<'de> {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` if the parameters are not those of `T` and the document is well formed; else what is wrong with
-    /// the document.
+    /// `InvalidParams` if the parameters are not those of `T` and the document is an XML-RPC call; else what is wrong
+    /// with the document.
     pub fn params<T: Deserialize<'de>>(self) -> Result<T, DecodeError> {
         self.params_seed(PhantomData)
     }
@@ -66,14 +66,10 @@ impl<'de> Call<'de> {
     ///
     /// Those of [`params`](Self::params), and the seed's own.
     pub fn params_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value, DecodeError> {
-        let result = self.read(seed);
-        if let Err(error) = &result
-            && error.kind() == DecodeErrorKind::InvalidParams
-        {
-            // What is no XML at all is not called wrong parameters, however far along it breaks.
-            self.pull.end()?;
-        }
-        result
+        self.read(seed).map_err(|wrong| {
+            let (text, limits) = self.pull.source();
+            worse(wrong, || Self::parse(text, limits)?.read(PhantomData::<IgnoredAny>))
+        })
     }
 
     /// Passes over the parameters, and checks that they and the rest of the document are well formed.
@@ -113,7 +109,23 @@ impl<'de> Call<'de> {
 /// What is wrong with the document, or `InvalidParams` if the result is not a `T`.
 pub fn from_response<T: DeserializeOwned>(body: &[u8], limits: &Limits) -> Result<Result<T, Fault>, DecodeError> {
     let text = text(body, limits)?;
-    let mut pull = Pull::new(&text, limits);
+    response(&text, limits).map_err(|wrong| worse(wrong, || response::<IgnoredAny>(&text, limits)))
+}
+
+/// The error to answer with: what is no XML-RPC at all is not called a wrong type, however far along it breaks. So
+/// `again` reads the whole document without regard to types.
+fn worse<T>(wrong: DecodeError, again: impl FnOnce() -> Result<T, DecodeError>) -> DecodeError {
+    if wrong.kind() != DecodeErrorKind::InvalidParams {
+        return wrong;
+    }
+    match again() {
+        Err(error) if error.kind() != DecodeErrorKind::InvalidParams => error,
+        _ => wrong,
+    }
+}
+
+fn response<T: DeserializeOwned>(text: &str, limits: &Limits) -> Result<Result<T, Fault>, DecodeError> {
+    let mut pull = Pull::new(text, limits);
     pull.expect(Tag::MethodResponse, "<methodResponse>")?;
     let answer = match pull.tag()? {
         Some(Tag::Params) => {

@@ -77,7 +77,7 @@ pub fn to_fault(fault: &Fault, out: &mut Vec<u8>) {
 ///
 /// # Errors
 ///
-/// Doubles and strings that cannot be sent.
+/// Doubles and strings that cannot be sent, and values that nest too deep.
 pub fn to_fragment(value: &Value) -> Result<String, EncodeError> {
     fragment(value)
 }
@@ -90,7 +90,7 @@ pub fn to_fragment(value: &Value) -> Result<String, EncodeError> {
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, EncodeError> {
     // By way of the text: slower than a second serializer, but with the very same rules.
     let text = fragment(value)?;
-    let limits = Limits { body_bytes: usize::MAX, depth: usize::MAX, values: usize::MAX };
+    let limits = Limits { body_bytes: usize::MAX, values: usize::MAX, ..Limits::default() };
     // What was just written reads back, unless it contains a bad `Fragment` or a map with the same key twice.
     value_from_fragment(&text, &limits).map_err(|error| EncodeError::Fragment(error.message().to_owned()))
 }
@@ -108,6 +108,8 @@ fn whole(
     nil: bool,
     write: impl FnOnce(&mut Encoder<'_>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
+    // Enough for most messages, so that they do not grow by doubling from nothing.
+    out.reserve(1024);
     let start = out.len();
     let result = write(&mut Encoder::new(out, nil));
     if result.is_err() {

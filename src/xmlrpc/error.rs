@@ -156,6 +156,9 @@ pub enum EncodeError {
     /// `None`, `()` or [`Value::Nil`](super::Value::Nil) where nil is not allowed.
     #[error("nil is not allowed here")]
     Nil,
+    /// Arrays and structs within each other beyond what a reader takes by default ([`Limits::depth`](super::Limits)).
+    #[error("values nest deeper than {0}, the limit")]
+    Depth(usize),
     /// A map key that is not a string.
     #[error("a struct's member names must be strings")]
     Key,

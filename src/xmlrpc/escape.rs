@@ -1,5 +1,6 @@
 //! Writing text and numbers into the output, and the characters that XML has.
 
+use std::fmt::Display;
 use std::io::Write;
 
 use super::error::EncodeError;
@@ -33,13 +34,48 @@ pub(super) fn illegal_char(text: &str) -> Option<char> {
     None
 }
 
+/// Whether character data cannot simply contain `byte`, or a character that begins with it.
+const fn is_special(byte: u8) -> bool {
+    // Not `||`: without branches, these comparisons become vector instructions.
+    (byte < b' ') | (byte == b'&') | (byte == b'<') | (byte == b'>') | (byte == 0xef)
+}
+
+/// [`is_special`] of every byte; cheaper for the odd bytes that fill no vector.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        // Below 256.
+        table[byte] = is_special(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// The first special byte.
+#[inline]
+fn special(bytes: &[u8]) -> Option<usize> {
+    let start = pass::<16>(bytes, is_special);
+    let start = start + pass::<8>(&bytes[start..], is_special);
+    bytes[start..].iter().position(|&byte| SPECIAL[usize::from(byte)]).map(|at| start + at)
+}
+
 /// Appends `text` as character data. A character that XML cannot carry is replaced by `replacement`, or refused.
 ///
 /// `>` is escaped for the sake of `]]>`, and `\r` because a reader would take it for a line end.
+#[inline]
 pub(super) fn push_text(out: &mut Vec<u8>, text: &str, replacement: Option<&str>) -> Result<(), EncodeError> {
-    let special = |byte: u8| (byte < b' ') | (byte == b'&') | (byte == b'<') | (byte == b'>') | (byte == 0xef);
+    if special(text.as_bytes()).is_some() {
+        return push_escaped(out, text, replacement);
+    }
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+#[cold]
+fn push_escaped(out: &mut Vec<u8>, text: &str, replacement: Option<&str>) -> Result<(), EncodeError> {
     let mut rest = text;
-    while let Some(at) = position(rest.as_bytes(), special) {
+    while let Some(at) = special(rest.as_bytes()) {
         out.extend_from_slice(&rest.as_bytes()[..at]);
         // Every special byte begins a character, so `at` is a boundary and a character follows.
         let Some(c) = rest[at..].chars().next() else { break };
@@ -61,18 +97,20 @@ pub(super) fn push_text(out: &mut Vec<u8>, text: &str, replacement: Option<&str>
     Ok(())
 }
 
-/// The first byte for which `wanted` holds. Looks at 32 at a time and without branches, so that the compiler turns the
-/// loop into vector instructions.
-fn position(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    let mut chunks = bytes.chunks_exact(32);
-    let mut start = 0;
-    for chunk in &mut chunks {
-        if chunk.iter().fold(false, |found, &byte| found | wanted(byte)) {
-            break;
-        }
-        start += 32;
-    }
+/// The first byte for which `wanted` holds.
+#[inline]
+pub(super) fn position(bytes: &[u8], wanted: impl Fn(u8) -> bool + Copy) -> Option<usize> {
+    let start = pass::<16>(bytes, wanted);
     bytes[start..].iter().position(|&byte| wanted(byte)).map(|at| start + at)
+}
+
+/// The length of the whole chunks at the beginning that hold nothing wanted. Looks at a chunk without branches, so that
+/// the compiler makes vector instructions of it.
+#[inline]
+fn pass<const N: usize>(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    let clean = |chunk: &&[u8; N]| !chunk.iter().fold(false, |found, &byte| found | wanted(byte));
+    N * chunks.iter().take_while(clean).count()
 }
 
 /// Appends a decimal number.
@@ -98,11 +136,46 @@ pub(super) fn push_int(out: &mut Vec<u8>, number: i64) {
 }
 
 /// Appends a double as the shortest digits that read back equal, without exponent and with a point: `1.0`.
-pub(super) fn push_double(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+pub(super) fn push_f64(out: &mut Vec<u8>, number: f64) {
+    if !push_few_digits(out, number) {
+        push_double(out, number);
+    }
+}
+
+/// Like [`push_f64`]; not by way of it, because that would turn 0.1 into 0.10000000149011612.
+pub(super) fn push_f32(out: &mut Vec<u8>, number: f32) {
+    push_double(out, number);
+}
+
+fn push_double(out: &mut Vec<u8>, number: impl Display) {
     let start = out.len();
     // Writing to a vector does not fail.
     let _ = write!(out, "{number}");
     if !out[start..].contains(&b'.') {
         out.extend_from_slice(b".0");
     }
+}
+
+/// The same for a number of up to three decimals, in a fifth of the time; false if `number` is none.
+///
+/// No two decimals of up to 15 digits read as the same double. So if a thousandth of the integer `thousandths` is
+/// `number` (the division rounds just as reading the digits does), then these are its shortest digits.
+fn push_few_digits(out: &mut Vec<u8>, number: f64) -> bool {
+    let thousandths = number * 1000.0;
+    let exact = thousandths.abs() < 1e15 && thousandths.fract() == 0.0 && thousandths / 1000.0 == number;
+    if !exact || (number == 0.0 && number.is_sign_negative()) {
+        return false;
+    }
+    if number < 0.0 {
+        out.push(b'-');
+    }
+    // A whole number below 1e15.
+    let thousandths = thousandths.abs() as i64;
+    push_int(out, thousandths / 1000);
+    // Each a digit.
+    let decimals = [100, 10, 1].map(|unit| b'0' + (thousandths / unit % 10) as u8);
+    let length = decimals.iter().rposition(|&digit| digit != b'0').unwrap_or(0) + 1;
+    out.push(b'.');
+    out.extend_from_slice(&decimals[..length]);
+    true
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::btree_map;
-use std::vec;
+use std::{mem, vec};
 
 use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -24,9 +24,9 @@ impl Value {
     }
 
     fn long(self) -> Result<i64, DecodeError> {
-        match self {
-            Self::String(text) => parse_int(&text),
-            other => other.int(),
+        match &self {
+            Self::String(text) => parse_int(text),
+            _ => self.int(),
         }
     }
 
@@ -38,23 +38,23 @@ impl Value {
         }
     }
 
-    fn string(self) -> Result<String, DecodeError> {
-        match self {
-            Self::String(text) => Ok(text),
+    fn string(mut self) -> Result<String, DecodeError> {
+        match &mut self {
+            Self::String(text) => Ok(mem::take(text)),
             other => Err(DecodeError::mismatch("a string", other.tag())),
         }
     }
 
-    fn bytes(self) -> Result<Vec<u8>, DecodeError> {
-        match self {
-            Self::Base64(bytes) => Ok(bytes),
+    fn bytes(mut self) -> Result<Vec<u8>, DecodeError> {
+        match &mut self {
+            Self::Base64(bytes) => Ok(mem::take(bytes)),
             other => Err(DecodeError::mismatch("base64", other.tag())),
         }
     }
 
-    fn array<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let elements = match self {
-            Self::Array(elements) => elements,
+    fn array<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        let elements = match &mut self {
+            Self::Array(elements) => mem::take(elements),
             other => return Err(DecodeError::mismatch("an array", other.tag())),
         };
         let mut elements = Elements(elements.into_iter());
@@ -65,9 +65,9 @@ impl Value {
         }
     }
 
-    fn members<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self {
-            Self::Struct(members) => visitor.visit_map(Members { rest: members.into_iter(), next: None }),
+    fn members<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, DecodeError> {
+        match &mut self {
+            Self::Struct(members) => visitor.visit_map(Members { rest: mem::take(members).into_iter(), next: None }),
             other => Err(DecodeError::mismatch("a struct", other.tag())),
         }
     }
@@ -86,13 +86,13 @@ impl<'de> Deserializer<'de> for Value {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self {
-            Self::Int(number) => visitor.visit_i64(number),
-            Self::Boolean(flag) => visitor.visit_bool(flag),
-            Self::Double(number) => visitor.visit_f64(number),
-            Self::String(text) => visitor.visit_string(text),
+        match &self {
+            Self::Int(number) => visitor.visit_i64(*number),
+            Self::Boolean(flag) => visitor.visit_bool(*flag),
+            Self::Double(number) => visitor.visit_f64(*number),
+            Self::String(_) => visitor.visit_string(self.string()?),
             Self::DateTime(date) => visit_date(date, visitor),
-            Self::Base64(bytes) => visitor.visit_byte_buf(bytes),
+            Self::Base64(_) => visitor.visit_byte_buf(self.bytes()?),
             Self::Array(_) => self.array(visitor),
             Self::Struct(_) => self.members(visitor),
             Self::Nil => visitor.visit_unit(),
@@ -152,10 +152,10 @@ impl<'de> Deserializer<'de> for Value {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        match self {
+        match &self {
             Self::DateTime(date) if name == DATE_TIME => visit_date(date, visitor),
             other if name == DATE_TIME => Err(DecodeError::mismatch("a date", other.tag())),
-            other => visitor.visit_newtype_struct(other),
+            _ => visitor.visit_newtype_struct(self),
         }
     }
 

@@ -19,16 +19,21 @@
 //! # Invariants
 //!
 //! - Nothing here panics on input, recurses deeper than [`Limits::depth`], or copies text that it can borrow.
-//! - quick-xml only cuts the text into tokens (and checks that end tags match). That a document has one root and
-//!   nothing beside it, which references exist, and which tags may stand where is checked here, in `pull.rs` and
-//!   `decode.rs`.
+//! - Plain tags and plain text are cut into tokens in `pull.rs`, all other markup and references by quick-xml. That end
+//!   tags match, that a document has one root and nothing beside it, which references exist, and which tags may stand
+//!   where is checked here, in `pull.rs` and `decode.rs`.
+//! - Reading a type gives what reading a [`Value`], and the type from that, would give; also the same kind of error.
+//! - Dropping a [`Value`] takes no more stack the deeper it nests, and nothing is written that nests too deep to be read.
 //! - What [`to_call`] and [`to_response`] write, this module reads back equal; what cannot be written so is refused.
 //!
 //! # Caveats
 //!
 //! Attributes are skipped without being looked at, so an ill-formed attribute (twice the same name, an unknown entity
-//! in its value) goes unnoticed. A literal `]]>` in text, which XML forbids, is read as text. The `charset` of a
+//! in its value) goes unnoticed, and so do bad characters in a tag's name, which is then just unknown. A literal `]]>` in text, which XML forbids, is read as text. The `charset` of a
 //! `Content-Type` header is not known here.
+//!
+//! A scalar that nobody asked for (an unknown member's, say) is passed over: its text is not checked, as a [`Value`]'s
+//! would be. A [`Fragment`] counts as one value, however deep it nests.
 //!
 //! In a `#[serde(untagged)]` enum, serde buffers the value and bends the rules: put [`Bytes`] before strings (a string
 //! takes bytes that are UTF-8) and [`DateTime`] after them (a date takes a string that looks like one).
@@ -58,12 +63,16 @@ pub use held::ParamList;
 pub use text::text;
 pub use value::{Bytes, Fragment, Value};
 
+/// How deep values nest at most, unless [`Limits::depth`] says otherwise to a reader.
+const DEPTH: usize = 64;
+
 /// How much one message may hold. Each limit has its own fault text, with code −32600.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the body, before any decoding. Default 4 MiB.
     pub body_bytes: usize,
-    /// Values within values; a parameter has depth 1. Default 64. This also bounds the stack.
+    /// Values within values; a parameter has depth 1. Default 64, which is also the most that is ever written. This
+    /// bounds the stack: a few kilobytes a level in a build without optimization.
     pub depth: usize,
     /// Values in total, those of arrays and structs included. Default 100,000.
     pub values: usize,
@@ -71,6 +80,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 4 << 20, depth: 64, values: 100_000 }
+        Self { body_bytes: 4 << 20, depth: DEPTH, values: 100_000 }
     }
 }

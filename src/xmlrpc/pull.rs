@@ -1,7 +1,10 @@
-//! From text to tokens: quick-xml cuts, and what it leaves to its user is checked here.
+//! From text to tokens.
 //!
-//! After [`Pull::token`] a document is well formed as far as it was read: one root and nothing beside it, no DOCTYPE,
-//! only the five entities and legal character references.
+//! What nearly every document consists of, tags without attributes and text without references, is cut here, in
+//! [`Pull::token`]; that is a few comparisons each. Everything else in XML is cut by quick-xml, in [`Pull::unusual`],
+//! one event at a time. What quick-xml leaves to its user is checked here, so that a document is well formed as far as
+//! it was read: end tags match, one root and nothing beside it, no DOCTYPE, only the five entities and legal character
+//! references. A test compares the tokens with those of quick-xml alone.
 
 use std::borrow::Cow;
 
@@ -10,7 +13,7 @@ use quick_xml::events::Event;
 
 use super::Limits;
 use super::error::DecodeError;
-use super::escape::{is_white, is_xml_char};
+use super::escape::{is_white, is_xml_char, position};
 
 /// The tags of XML-RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +77,18 @@ pub(super) enum Token<'de> {
 
 /// The reader of one document.
 pub(super) struct Pull<'de> {
-    reader: Reader<&'de [u8]>,
     text: &'de str,
     limits: Limits,
     /// Whether any text needs its line ends looked at; mostly none does.
     has_return: bool,
-    /// An empty tag was handed out as opened; its close is still to come. Cheaper than quick-xml's own way, which
-    /// allocates.
-    empty: bool,
     /// Where the last token began, in bytes.
     at: usize,
-    /// Elements opened and not yet closed.
-    open: usize,
+    /// Where the next one begins.
+    next: usize,
+    /// The names of the elements opened and not yet closed, the innermost last.
+    open: Vec<&'de str>,
+    /// An empty tag was handed out as opened; its close is still to come.
+    empty: bool,
     rooted: bool,
     /// Arrays and structs that are being read.
     depth: usize,
@@ -99,16 +102,14 @@ pub(super) struct Pull<'de> {
 impl<'de> Pull<'de> {
     pub(super) fn new(text: &'de str, limits: &Limits) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = Reader::from_str(text);
-        reader.config_mut().check_comments = true;
         Self {
-            reader,
             text,
             limits: *limits,
-            has_return: text.as_bytes().contains(&b'\r'),
-            empty: false,
+            has_return: position(text.as_bytes(), |byte| byte == b'\r').is_some(),
             at: 0,
-            open: 0,
+            next: 0,
+            open: Vec::with_capacity(16),
+            empty: false,
             rooted: false,
             depth: 0,
             values: 0,
@@ -116,77 +117,120 @@ impl<'de> Pull<'de> {
         }
     }
 
+    /// What is being read, and within which limits.
+    pub(super) fn source(&self) -> (&'de str, &Limits) {
+        (self.text, &self.limits)
+    }
+
     /// The next token. [`Token::End`] comes only after a complete document, and then for ever.
     pub(super) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
         if self.empty {
             self.empty = false;
-            self.open -= 1;
-            return Ok(Token::Close);
+            return Ok(self.closed());
         }
         loop {
-            // A position in a slice fits `usize`.
-            self.at = self.reader.buffer_position() as usize;
-            match self.reader.read_event() {
-                Ok(Event::Start(start)) => return self.opened(tag(start.name().0)),
-                Ok(Event::Empty(start)) => {
-                    self.empty = true;
-                    return self.opened(tag(start.name().0));
+            self.at = self.next;
+            let rest = &self.text[self.at..];
+            match rest.as_bytes() {
+                [] => return self.ended(),
+                [b'<', b'/', ..] if self.closes(&rest[2..]) => return Ok(self.closed()),
+                [b'<', ..] => {
+                    if let Some((name, empty)) = plain_tag(&rest[1..]) {
+                        self.next = self.at + name.len() + if empty { 3 } else { 2 };
+                        return self.opened(name, empty);
+                    }
+                    if let Some(token) = self.unusual()? {
+                        return Ok(token);
+                    }
                 }
-                Ok(Event::End(_)) => {
-                    // quick-xml pairs the tags, so there is one to close.
-                    self.open -= 1;
-                    return Ok(Token::Close);
+                [b'&', ..] => {
+                    if let Some(token) = self.unusual()? {
+                        return Ok(token);
+                    }
                 }
-                Ok(Event::Text(text)) => {
-                    let text = lent(text.into_inner());
-                    if self.open > 0 {
+                bytes => {
+                    let length = position(bytes, |byte| (byte == b'<') | (byte == b'&')).unwrap_or(bytes.len());
+                    self.next = self.at + length;
+                    let text = &rest[..length];
+                    if !self.open.is_empty() {
                         return Ok(Token::Text(text));
                     }
                     if !is_white(text) {
                         return Err(self.stray());
                     }
                 }
-                Ok(Event::CData(text)) if self.open > 0 => {
-                    return Ok(Token::Text(lent(text.into_inner())));
-                }
-                Ok(Event::GeneralRef(name)) if self.open > 0 => {
-                    return resolve(&name).map(Token::Char);
-                }
-                Ok(Event::Comment(_) | Event::PI(_)) => {}
-                Ok(Event::Decl(_)) if self.at == 0 => {}
-                Ok(Event::Eof) => return self.ended(),
-                Ok(other) => return Err(self.refused(&other)),
-                Err(error) => return Err(DecodeError::not_well_formed(error.to_string())),
             }
         }
     }
 
-    fn opened(&mut self, tag: Tag) -> Result<Token<'de>, DecodeError> {
-        if self.open == 0 && self.rooted {
-            return Err(DecodeError::not_well_formed("a second root element"));
+    /// Whether `rest`, which follows `</`, ends the innermost element in the usual way; if so, it is consumed.
+    fn closes(&mut self, rest: &str) -> bool {
+        let Some(name) = self.open.last() else { return false };
+        let closes = rest.as_bytes().get(name.len()) == Some(&b'>') && rest.starts_with(name);
+        if closes {
+            self.next = self.at + name.len() + 3;
         }
-        self.rooted = true;
-        self.open += 1;
-        Ok(Token::Open(tag))
+        closes
+    }
+
+    fn closed(&mut self) -> Token<'de> {
+        self.open.pop();
+        Token::Close
+    }
+
+    fn opened(&mut self, name: &'de str, empty: bool) -> Result<Token<'de>, DecodeError> {
+        if self.open.is_empty() {
+            if self.rooted {
+                return Err(DecodeError::not_well_formed("a second root element"));
+            }
+            self.rooted = true;
+        }
+        self.open.push(name);
+        self.empty = empty;
+        Ok(Token::Open(tag(name)))
+    }
+
+    /// Has quick-xml cut the one piece of markup, or the reference, that begins here. `None` if it is no token.
+    #[cold]
+    fn unusual(&mut self) -> Result<Option<Token<'de>>, DecodeError> {
+        let mut reader = Reader::from_str(&self.text[self.at..]);
+        let config = reader.config_mut();
+        config.check_comments = true;
+        // Which elements are open is known here, not there.
+        config.check_end_names = false;
+        config.allow_unmatched_ends = true;
+        let event = reader.read_event().map_err(|error| DecodeError::not_well_formed(error.to_string()))?;
+        // A position in a slice fits `usize`.
+        self.next = self.at + reader.buffer_position() as usize;
+        let inside = !self.open.is_empty();
+        match &event {
+            Event::Start(start) | Event::Empty(start) => {
+                let name = &self.text[self.at + 1..][..start.name().0.len()];
+                self.opened(name, matches!(event, Event::Empty(_))).map(Some)
+            }
+            Event::End(end) if self.open.last() == Some(&end.name().0) => Ok(Some(self.closed())),
+            Event::End(_) => Err(DecodeError::not_well_formed("an end tag that ends nothing, or not what is open")),
+            Event::CData(text) if inside => {
+                // Within `<![CDATA[` and `]]>`.
+                Ok(Some(Token::Text(&self.text[self.at + 9..][..text.len()])))
+            }
+            Event::GeneralRef(name) if inside => resolve(name).map(Token::Char).map(Some),
+            Event::Comment(_) | Event::PI(_) => Ok(None),
+            Event::Decl(_) if self.at == 0 => Ok(None),
+            Event::Decl(_) => Err(DecodeError::not_well_formed("the XML declaration must come first of all")),
+            Event::DocType(_) => Err(DecodeError::not_well_formed("a DOCTYPE is not allowed")),
+            _ => Err(self.stray()),
+        }
     }
 
     fn ended(&self) -> Result<Token<'de>, DecodeError> {
         if !self.rooted {
             return Err(DecodeError::not_well_formed("the document is empty"));
         }
-        if self.open > 0 {
+        if !self.open.is_empty() {
             return Err(DecodeError::not_well_formed("the document ends within an element"));
         }
         Ok(Token::End)
-    }
-
-    #[cold]
-    fn refused(&self, event: &Event<'_>) -> DecodeError {
-        match event {
-            Event::DocType(_) => DecodeError::not_well_formed("a DOCTYPE is not allowed"),
-            Event::Decl(_) => DecodeError::not_well_formed("the XML declaration must come first of all"),
-            _ => self.stray(),
-        }
     }
 
     #[cold]
@@ -318,11 +362,15 @@ impl<'de> Pull<'de> {
     }
 }
 
-/// What a reader over a slice hands out is part of the slice.
-fn lent(text: Cow<'_, str>) -> &str {
-    match text {
-        Cow::Borrowed(text) => text,
-        Cow::Owned(_) => unreachable!("a reader over a slice borrows from the slice"),
+/// The name in a start tag without attributes and white space, whose `<` is consumed, and whether the tag is empty.
+fn plain_tag(rest: &str) -> Option<(&str, bool)> {
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'_' | b'-');
+    let length = rest.bytes().position(|byte| !of_name(&byte))?;
+    match rest.as_bytes()[length..] {
+        _ if length == 0 => None,
+        [b'>', ..] => Some((&rest[..length], false)),
+        [b'/', b'>', ..] => Some((&rest[..length], true)),
+        _ => None,
     }
 }
 

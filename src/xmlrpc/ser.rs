@@ -4,9 +4,10 @@
 use serde::Serialize;
 use serde::ser::{self, Impossible, Serializer};
 
+use super::DEPTH;
 use super::datetime::DATE_TIME;
 use super::error::EncodeError;
-use super::escape::{push_double, push_int, push_text};
+use super::escape::{push_f32, push_f64, push_int, push_text};
 use super::value::FRAGMENT;
 
 type Written = Result<(), EncodeError>;
@@ -15,15 +16,18 @@ type Written = Result<(), EncodeError>;
 pub(super) struct Encoder<'o> {
     pub(super) out: &'o mut Vec<u8>,
     nil: bool,
+    /// Arrays and structs that are being written.
+    depth: usize,
     /// Set by a member that turned out to be `None`; whoever opened the member takes it back.
     absent: bool,
 }
 
 impl<'o> Encoder<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>, nil: bool) -> Self {
-        Self { out, nil, absent: false }
+        Self { out, nil, depth: 0, absent: false }
     }
 
+    #[inline]
     fn tagged(&mut self, open: &str, write: impl FnOnce(&mut Vec<u8>), close: &str) -> Written {
         self.out.extend_from_slice(open.as_bytes());
         write(self.out);
@@ -38,9 +42,16 @@ impl<'o> Encoder<'o> {
         self.tagged("<nil/>", |_| {}, "")
     }
 
+    /// To be called before each value, so that no reader refuses it, and the stack is bounded.
+    fn check_depth(&self) -> Written {
+        if self.depth < DEPTH { Ok(()) } else { Err(EncodeError::Depth(DEPTH)) }
+    }
+
     /// A value within `before` and `after`, which contain its `<value>` tags.
+    #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, before: &str, value: &T, after: &str) -> Written {
         self.out.extend_from_slice(before.as_bytes());
+        self.check_depth()?;
         value.serialize(Inner { encoder: self, member: false })?;
         self.out.extend_from_slice(after.as_bytes());
         Ok(())
@@ -49,6 +60,7 @@ impl<'o> Encoder<'o> {
     /// The rest of a member that began at `start` with its name, or nothing of it if its value is `None`.
     fn member_value<T: Serialize + ?Sized>(&mut self, start: usize, value: &T) -> Written {
         self.out.extend_from_slice(b"</name><value>");
+        self.check_depth()?;
         value.serialize(Inner { encoder: self, member: true })?;
         if std::mem::take(&mut self.absent) {
             self.out.truncate(start);
@@ -72,11 +84,13 @@ impl<'e, 'o> Inner<'e, 'o> {
     }
 
     fn array(self) -> Result<Elements<'e, 'o>, EncodeError> {
+        self.encoder.depth += 1;
         self.encoder.out.extend_from_slice(b"<array><data>");
         Ok(Elements { encoder: self.encoder, params: false })
     }
 
     fn members(self) -> Result<Members<'e, 'o>, EncodeError> {
+        self.encoder.depth += 1;
         self.encoder.out.extend_from_slice(b"<struct>");
         Ok(Members { encoder: self.encoder, start: 0 })
     }
@@ -125,19 +139,18 @@ impl<'e, 'o> Serializer for Inner<'e, 'o> {
         self.encoder.tagged("<boolean>", |out| out.push(b'0' + u8::from(flag)), "</boolean>")
     }
 
-    /// Not by way of `f64`, which would turn 0.1 into 0.10000000149011612.
     fn serialize_f32(self, number: f32) -> Written {
         if !number.is_finite() {
             return Err(EncodeError::NotFinite);
         }
-        self.encoder.tagged("<double>", |out| push_double(out, number), "</double>")
+        self.encoder.tagged("<double>", |out| push_f32(out, number), "</double>")
     }
 
     fn serialize_f64(self, number: f64) -> Written {
         if !number.is_finite() {
             return Err(EncodeError::NotFinite);
         }
-        self.encoder.tagged("<double>", |out| push_double(out, number), "</double>")
+        self.encoder.tagged("<double>", |out| push_f64(out, number), "</double>")
     }
 
     fn serialize_char(self, c: char) -> Written {
@@ -272,6 +285,7 @@ impl Elements<'_, '_> {
 
     fn finish(self) -> Written {
         if !self.params {
+            self.encoder.depth -= 1;
             self.encoder.out.extend_from_slice(b"</data></array>");
         }
         Ok(())
@@ -325,13 +339,14 @@ pub(super) struct Members<'e, 'o> {
 }
 
 impl Members<'_, '_> {
-    fn name<T: Serialize + ?Sized>(&mut self, name: &T) -> Written {
+    /// What precedes a member's name.
+    fn begin(&mut self) {
         self.start = self.encoder.out.len();
         self.encoder.out.extend_from_slice(b"<member><name>");
-        name.serialize(Text { out: self.encoder.out, escaped: true })
     }
 
     fn finish(self) -> Written {
+        self.encoder.depth -= 1;
         self.encoder.out.extend_from_slice(b"</struct>");
         Ok(())
     }
@@ -342,7 +357,8 @@ impl ser::SerializeMap for Members<'_, '_> {
     type Error = EncodeError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
-        self.name(key)
+        self.begin();
+        key.serialize(Text { out: self.encoder.out, escaped: true })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
@@ -359,7 +375,8 @@ impl ser::SerializeStruct for Members<'_, '_> {
     type Error = EncodeError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Written {
-        self.name(key)?;
+        self.begin();
+        push_text(self.encoder.out, key, None)?;
         self.encoder.member_value(self.start, value)
     }
 

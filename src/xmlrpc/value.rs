@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess};
 use serde::ser::{Serialize, Serializer};
@@ -12,7 +13,14 @@ use super::datetime::DateTime;
 pub(super) const FRAGMENT: &str = "$synod::xmlrpc::Fragment";
 
 /// Any XML-RPC value.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// However deep it nests, dropping it takes no more stack, and writing it is an error beyond the limit. The other things
+/// that one can do with it, such as cloning and comparing, recurse; what was read nests no deeper than
+/// [`Limits::depth`](super::Limits::depth).
+///
+/// Because it has a `Drop`, a value is not taken apart by moving out of it: use a reference, [`mem::take`], or the
+/// deserializer that it is.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// `<int>`, `<i8>` and the other integer tags.
     Int(i64),
@@ -31,6 +39,7 @@ pub enum Value {
     /// `<struct>`; the members in the order of their names.
     Struct(BTreeMap<String, Self>),
     /// `<nil/>`.
+    #[default]
     Nil,
 }
 
@@ -47,6 +56,40 @@ impl Value {
             Self::Array(_) => "<array>",
             Self::Struct(_) => "<struct>",
             Self::Nil => "<nil/>",
+        }
+    }
+
+    /// Whether there is anything within it to drop.
+    fn has_children(&self) -> bool {
+        match self {
+            Self::Array(elements) => !elements.is_empty(),
+            Self::Struct(members) => !members.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Moves those of its children that have children themselves to `parents`, which then are all that is deep.
+    fn take_parents(&mut self, parents: &mut Vec<Self>) {
+        match self {
+            Self::Array(elements) => {
+                parents.extend(elements.iter_mut().filter(|value| value.has_children()).map(mem::take));
+            }
+            Self::Struct(members) => {
+                parents.extend(members.values_mut().filter(|value| value.has_children()).map(mem::take));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes the value apart level by level, because the compiler's own way is to recurse.
+impl Drop for Value {
+    fn drop(&mut self) {
+        let mut parents = Vec::new();
+        self.take_parents(&mut parents);
+        while let Some(mut parent) = parents.pop() {
+            // When `parent` is dropped here, it has no grandchildren any more.
+            parent.take_parents(&mut parents);
         }
     }
 }

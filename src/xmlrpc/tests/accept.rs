@@ -21,6 +21,8 @@ fn ints() {
         ("<ns1:i8>9223372036854775807</ns1:i8>", Value::Int(i64::MAX)),
         ("<biginteger>12345678901</biginteger>", Value::Int(12_345_678_901)),
         ("<ex:biginteger>7</ex:biginteger>", Value::Int(7)),
+        ("<ex:i8>-1</ex:i8>", Value::Int(-1)),
+        ("<any-prefix:i2>1</any-prefix:i2>", Value::Int(1)),
         ("<int>+007</int>", Value::Int(7)),
         ("<int>-0</int>", Value::Int(0)),
         ("<int>\n 5\t</int>", Value::Int(5)),
@@ -41,6 +43,7 @@ fn booleans_and_doubles() {
         ("<double>2.5E-1</double>", Value::Double(0.25)),
         ("<double> +3 </double>", Value::Double(3.0)),
         ("<ex:float>1.5</ex:float>", Value::Double(1.5)),
+        ("<y:float>-1e-3</y:float>", Value::Double(-0.001)),
     ]);
 }
 
@@ -104,6 +107,7 @@ fn base64() {
     check(&[
         ("<base64>aGVsbG8=</base64>", bytes("hello")),
         ("<base64>\r\n aGVs\n\tbG8=\n</base64>", bytes("hello")),
+        ("<base64>aG&#10;VsbG8<!-- -->=</base64>", bytes("hello")),
         ("<base64/>", bytes("")),
         ("<base64></base64>", bytes("")),
     ]);
@@ -200,6 +204,7 @@ fn encodings() {
         (declared("UTF-8", "ü😀").into_bytes(), "ü😀"),
         (declared("us-ascii", "u").into_bytes(), "u"),
         (latin1, "ü"),
+        ([&b"\xef\xbb\xbf"[..], declared("UTF-8", "ü😀").as_bytes()].concat(), "ü😀"),
         (utf16([0xff, 0xfe], u16::to_le_bytes), "ü😀"),
         (utf16([0xfe, 0xff], u16::to_be_bytes), "ü😀"),
     ] {

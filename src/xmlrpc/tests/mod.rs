@@ -1,10 +1,13 @@
 //! The contract as tables: what is accepted, what is answered with which fault, what is written.
 
 mod accept;
+mod deep;
 mod emit;
 mod faults;
 mod params;
 mod roundtrip;
+mod spellings;
+mod tokens;
 mod typed;
 
 use serde::de::DeserializeOwned;

@@ -24,7 +24,7 @@ fn date() -> impl Strategy<Value = DateTime> {
     })
 }
 
-fn any_value() -> impl Strategy<Value = Value> {
+pub(super) fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<i64>().prop_map(Value::Int),
         any::<i32>().prop_map(|number| Value::Int(number.into())),
@@ -97,6 +97,14 @@ proptest! {
         let digits = fragment.strip_prefix("<double>").unwrap().strip_suffix("</double>").unwrap();
         prop_assert!(digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-'));
         prop_assert_eq!(digits.parse::<f64>().unwrap().to_bits(), number.to_bits());
+    }
+
+    #[test]
+    fn doubles_have_the_shortest_digits(thousandths in -2_000_000_000_000_000i64..2_000_000_000_000_000, unit in 0..6) {
+        let number = thousandths as f64 / 10f64.powi(unit);
+        let shortest = format!("{number:?}");
+        prop_assume!(!shortest.contains('e'));
+        prop_assert_eq!(to_fragment(&Value::Double(number)).unwrap(), format!("<double>{shortest}</double>"));
     }
 
     #[test]
