@@ -16,8 +16,8 @@ use log::{error, warn};
 
 use crate::store::decided_files::{DecidedFiles, Line};
 
-const BURST: f64 = 32.0;
-const PER_SECOND: f64 = 100.0;
+const BURST: f64 = 64.0;
+const PER_SECOND: f64 = 20.0;
 const QUIET: Duration = Duration::from_millis(20);
 /// Files of the backlog written between two looks at the queue, where answers may wait.
 const CHUNK: usize = 4;

@@ -20,8 +20,9 @@ use crate::protocol::durable::Durable;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
 const FORMAT: i64 = 1;
-/// Records written until a checkpoint is due even if the node is busy: about 16 MiB of log.
-const CHECKPOINT_RECORDS: usize = 32_768;
+/// Records written until a checkpoint is due even if the node is busy. The log, some 8 MiB then, is written over from its
+/// beginning: a sync of blocks that exist already costs half of one that makes the file grow.
+const CHECKPOINT_RECORDS: usize = 1024;
 
 /// A node that is just stopping closes its port before its store: whoever follows it waits so long for the directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
