@@ -388,10 +388,11 @@ impl World {
 
     fn start(&mut self, id: NodeId) {
         let (seed, members) = (self.rng.next_u64(), self.members.clone());
+        let thrifty = self.seed & 8 == 0;
         let node = self.node(id);
         if node.host.is_none() {
             node.life += 1;
-            let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
+            let paxos = PaxosOptions { max_instances: 100, thrifty, ..PaxosOptions::default() };
             let options = HostOptions { lab: true, paxos };
             node.host = Some(Host::new(id, members, options, node.disk.read(), seed));
         }

@@ -190,6 +190,7 @@ impl World {
                 max_pause_ticks: key(args, "max-pause")?.unwrap_or(defaults.max_pause_ticks),
                 learn_ticks: learn_ticks.unwrap_or(defaults.learn_ticks),
                 max_instances: key(args, "max-instances")?.unwrap_or(defaults.max_instances),
+                thrifty: key(args, "thrifty")?.unwrap_or(defaults.thrifty),
             },
             seed: key(args, "seed")?.unwrap_or(1),
             learning: learn_ticks.is_some(),
