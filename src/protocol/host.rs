@@ -103,6 +103,7 @@ impl Host {
         }
         match message {
             Message::Paxos(message) => self.paxos.on_message(from, message, out),
+            Message::Log(_) => out.ignore(from, "no log here"),
             Message::Elsewhere => {}
         }
         self.check();

@@ -23,11 +23,12 @@
 
 pub mod durable;
 pub mod host;
+pub mod log;
 pub mod paxos;
 pub mod quorum;
 pub mod types;
 
-use log::debug;
+use ::log::debug;
 
 use paxos::Outcome;
 use types::{Ballot, Instance, NodeId, RequestId, Value};
@@ -55,6 +56,8 @@ pub enum Effect {
 pub enum Message {
     /// Single-decree Paxos.
     Paxos(paxos::Message),
+    /// The replicated log.
+    Log(log::Message),
     /// "I live in a later generation", the answer to a message of an earlier one. The envelope says which.
     Elsewhere,
 }
@@ -127,6 +130,8 @@ pub enum Record {
         /// What was chosen.
         value: Value,
     },
+    /// Something about the replicated log.
+    Log(log::memory::Record),
     /// All earlier records are void; a new generation begins, or a followed one is claimed (see [`host`]).
     Generation {
         /// Its number.
@@ -184,6 +189,12 @@ impl Out {
     /// Hands the effects over, in order, and forgets them.
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
         self.effects.drain(..)
+    }
+}
+
+impl From<log::Message> for Message {
+    fn from(message: log::Message) -> Self {
+        Self::Log(message)
     }
 }
 

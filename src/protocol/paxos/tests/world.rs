@@ -455,6 +455,7 @@ fn message(args: &mut ArgumentConsumer<'_>) -> Fallible<HostMessage> {
 
 fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ballot>) {
     match message {
+        HostMessage::Log(_) => ("Log", None, None),
         HostMessage::Elsewhere => ("Elsewhere", None, None),
         HostMessage::Paxos(message) => match message {
             Message::Prepare { instance, ballot } => ("Prepare", Some(instance), Some(*ballot)),
@@ -511,6 +512,7 @@ pub(super) fn shown_message(message: &HostMessage) -> String {
 
 pub(super) fn shown_record(record: &Record) -> String {
     match record {
+        Record::Log(record) => format!("{record:?}"),
         Record::Promise { instance, ballot } => format!("{}promise {ballot}", label(instance)),
         Record::Accept { instance, ballot, value } => format!("{}acceptance {ballot} '{value}'", label(instance)),
         Record::Decide { instance, ballot, value } => format!("{}decision '{value}' in {ballot}", label(instance)),
