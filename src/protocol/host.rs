@@ -103,6 +103,7 @@ impl Host {
         }
         match message {
             Message::Paxos(message) => self.paxos.on_message(from, message, out),
+            Message::Bully(_) => out.ignore(from, "no elections are held here"),
             Message::Elsewhere => {}
         }
         self.check();

@@ -18,9 +18,10 @@
 //!
 //! # The parts
 //!
-//! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`durable`] is what a
-//! node remembers, rebuilt from its records.
+//! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`bully`] elects;
+//! [`durable`] is what a node remembers, rebuilt from its records.
 
+pub mod bully;
 pub mod durable;
 pub mod host;
 pub mod paxos;
@@ -55,6 +56,8 @@ pub enum Effect {
 pub enum Message {
     /// Single-decree Paxos.
     Paxos(paxos::Message),
+    /// Who coordinates.
+    Bully(bully::Message),
     /// "I live in a later generation", the answer to a message of an earlier one. The envelope says which.
     Elsewhere,
 }
@@ -190,5 +193,11 @@ impl Out {
 impl From<paxos::Message> for Message {
     fn from(message: paxos::Message) -> Self {
         Self::Paxos(message)
+    }
+}
+
+impl From<bully::Message> for Message {
+    fn from(message: bully::Message) -> Self {
+        Self::Bully(message)
     }
 }

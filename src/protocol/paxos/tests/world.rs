@@ -455,6 +455,7 @@ fn message(args: &mut ArgumentConsumer<'_>) -> Fallible<HostMessage> {
 fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ballot>) {
     match message {
         HostMessage::Elsewhere => ("Elsewhere", None, None),
+        HostMessage::Bully(_) => ("Bully", None, None),
         HostMessage::Paxos(message) => match message {
             Message::Prepare { instance, ballot } => ("Prepare", Some(instance), Some(*ballot)),
             Message::Promise { instance, ballot, .. } => ("Promise", Some(instance), Some(*ballot)),
