@@ -359,6 +359,20 @@ impl Log {
         }
     }
 
+    /// Tells a follower at once what is committed, if it does not know and nothing is under way that says so.
+    pub fn tell_committed(&mut self, to: NodeId, out: &mut Out) {
+        let (now, committed) = (self.now_ticks, self.memory.committed);
+        let (length, hash) = (self.memory.length(), self.memory.entries.last_hash());
+        let Role::Leader(leading) = &mut self.role else { return };
+        let epoch = leading.epoch;
+        let Some(follower) = leading.followers.get_mut(&to) else { return };
+        if follower.matched.is_some() && follower.sent == length && follower.told_committed < committed {
+            let entries = Vec::new();
+            out.send(to, Message::Accept { epoch, began: None, after: length, hash, entries, committed });
+            follower.note_sent(now, committed);
+        }
+    }
+
     pub(super) fn tick_leading(&mut self, out: &mut Out) {
         let (now, options, committed) = (self.now_ticks, self.options, self.memory.committed);
         let (length, hash) = (self.memory.length(), self.memory.entries.last_hash());

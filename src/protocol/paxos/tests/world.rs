@@ -457,6 +457,7 @@ fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ball
     match message {
         HostMessage::Log(_) => ("Log", None, None),
         HostMessage::Elsewhere => ("Elsewhere", None, None),
+        HostMessage::Bully(_) => ("Bully", None, None),
         HostMessage::Paxos(message) => match message {
             Message::Prepare { instance, ballot } => ("Prepare", Some(instance), Some(*ballot)),
             Message::Promise { instance, ballot, .. } => ("Promise", Some(instance), Some(*ballot)),

@@ -1,0 +1,15 @@
+//! Golden scripts for whole scenarios, and properties over many seeds.
+
+use super::*;
+
+mod properties;
+mod show;
+mod world;
+
+fn node(id: u32) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+fn ballot(text: &str) -> Ballot {
+    text.parse().unwrap()
+}
