@@ -14,8 +14,8 @@ use serde::Deserialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use synod::node::{Node, Settings};
-use synod::protocol::paxos;
 use synod::protocol::types::NodeId;
+use synod::protocol::{paxos, strong};
 use synod::rpc::access::{Access, Secret};
 use synod::rpc::client::{Authorities, Calling};
 use synod::rpc::door::server_config;
@@ -60,7 +60,8 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let tls = tls.map(|(cert, key)| server_config(cert, key)).transpose().map_err(|error| usage(error.to_string()))?;
     // A lab shows the lecture's messages, to all; a service saves what it can.
     let paxos = paxos::Options { thrifty: !args.lab, ..paxos::Options::default() };
-    let settings = Settings { id, members, data, lab: args.lab, access, tls, calling, paxos };
+    let settings =
+        Settings { id, members, data, lab: args.lab, access, tls, calling, paxos, strong: strong::Options::default() };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {

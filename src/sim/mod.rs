@@ -393,7 +393,7 @@ impl World {
         if node.host.is_none() {
             node.life += 1;
             let paxos = PaxosOptions { max_instances: 100, thrifty, ..PaxosOptions::default() };
-            let options = HostOptions { lab: true, paxos };
+            let options = HostOptions { lab: true, paxos, strong: None };
             node.host = Some(Host::new(id, members, options, node.disk.read(), seed));
         }
     }
@@ -459,6 +459,7 @@ impl World {
                 self.checker.proposing(id, life, generation, instance, *ballot, accepted)
             }
             // Nobody hears of these before the batch is written.
+            Notice::Replied { .. } | Notice::Readable { .. } => Ok(()),
             Notice::Decided { .. } | Notice::Answered { .. } | Notice::Restarted { .. } | Notice::Ignored { .. } => {
                 Ok(())
             }

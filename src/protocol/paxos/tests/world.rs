@@ -205,8 +205,13 @@ impl World {
         node.lives += 1;
         let seed = self.seed ^ u64::from(id.number()) << 8 ^ node.lives;
         let members = self.members.clone().expect("a script begins with `cluster`");
-        node.host =
-            Some(Host::new(id, members, host::Options { lab: true, paxos: self.options }, node.disk.read(), seed));
+        node.host = Some(Host::new(
+            id,
+            members,
+            host::Options { lab: true, paxos: self.options, strong: None },
+            node.disk.read(),
+            seed,
+        ));
     }
 
     fn crash(&mut self, id: NodeId) -> Fallible {
@@ -455,6 +460,7 @@ fn message(args: &mut ArgumentConsumer<'_>) -> Fallible<HostMessage> {
 
 fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ballot>) {
     match message {
+        HostMessage::Strong(_) => ("Strong", None, None),
         HostMessage::Log(_) => ("Log", None, None),
         HostMessage::Elsewhere => ("Elsewhere", None, None),
         HostMessage::Bully(_) => ("Bully", None, None),
@@ -526,6 +532,7 @@ pub(super) fn shown_record(record: &Record) -> String {
 /// What the outside is told: a line, or nothing where the effects beside it say the same.
 pub(super) fn told(id: NodeId, event: &Event) -> String {
     match event {
+        Event::Replied { .. } | Event::Readable { .. } => String::new(),
         Event::Answered { request, outcome } => format!("{id} answers #{}: {}\n", request.0, shown_outcome(outcome)),
         Event::Ignored { from, reason } => {
             let from = if *from == NodeId::GUEST { "the guest".to_owned() } else { from.to_string() };
