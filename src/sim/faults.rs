@@ -187,7 +187,8 @@ impl FromStr for Filter {
                 let (from, to) = window.split_once("..")?;
                 Some((from.parse().ok()?, if to.is_empty() { u32::MAX } else { to.parse().ok()? }))
             });
-            let window = window.ok_or_else(|| format!("'{word}' should look like {name}=2..3: the third strike only"))?;
+            let window =
+                window.ok_or_else(|| format!("'{word}' should look like {name}=2..3: the third strike only"))?;
             filter = filter.with(fault, window);
         }
         Ok(filter)

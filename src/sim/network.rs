@@ -170,8 +170,7 @@ mod tests {
     fn cuts_add_up_and_mend() {
         let mut network = Network::new(5, || 0);
         let order = vec![4, 3, 2, 1, 0];
-        let [deaf, isolated] =
-            [Shape::Deaf, Shape::Isolated].map(|shape| Cut { shape, order: order.clone() });
+        let [deaf, isolated] = [Shape::Deaf, Shape::Isolated].map(|shape| Cut { shape, order: order.clone() });
         assert!(network.cut(&deaf) && network.cut(&isolated));
         assert!(network.is_cut(0, 4) && network.is_cut(4, 0) && !network.is_cut(0, 1));
         network.mend(&isolated);

@@ -11,7 +11,9 @@ use super::faults::{Fault, Filter};
 use super::{Options, Violation, run};
 
 /// How many runs the search takes at most.
-const MOST_RUNS: u32 = 400;
+const MOST_RUNS: u32 = 1000;
+/// How many shorter storms are tried at a time.
+const SHORTER: u64 = 16;
 /// Strikes beyond this number are kept or dropped together.
 const MOST_STRIKES: u32 = 1 << 12;
 
@@ -66,9 +68,8 @@ impl Search<'_> {
             return false;
         }
         self.best.runs += 1;
-        let found = (self.fails)(options).filter(|found| {
-            found.rule == self.best.violation.rule && found.step <= self.best.violation.step
-        });
+        let found = (self.fails)(options)
+            .filter(|found| found.rule == self.best.violation.rule && found.step <= self.best.violation.step);
         let Some(violation) = found else { return false };
         self.best = Shrunk { options, violation, runs: self.best.runs };
         true
@@ -76,14 +77,18 @@ impl Search<'_> {
 
     /// A storm that ends with the violation shows the same; one that ends before may show it while the core heals.
     fn end_sooner(&mut self) {
-        let mut steps = self.best.options.steps.min(self.best.violation.step);
+        let steps = self.best.options.steps.min(self.best.violation.step);
         self.try_out(Options { steps, ..self.best.options });
-        while steps > 0 {
-            steps /= 2;
-            if !self.try_out(Options { steps, ..self.best.options }) {
-                return;
-            }
+        // Which of the shorter ones does is a matter of luck, so several are tried, from the shortest.
+        while let Some(options) = self.sooner().into_iter().find(|&options| self.try_out(options)) {
+            debug_assert_eq!(options, self.best.options);
         }
+    }
+
+    fn sooner(&self) -> Vec<Options> {
+        let options = self.best.options;
+        let parts = (0..SHORTER).map(|part| Options { steps: options.steps * part / SHORTER, ..options });
+        parts.filter(|shorter| shorter.steps < options.steps).collect()
     }
 
     fn filter(&mut self, fault: Fault, window: (u32, u32)) -> bool {

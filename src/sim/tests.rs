@@ -68,7 +68,11 @@ fn without_faults_nothing_goes_wrong() {
 fn faults_come_alone_if_asked() {
     for fault in Fault::ALL {
         // What happens at a crash needs one.
-        let needs = if matches!(fault, Fault::Tear | Fault::Rot) { Filter::NONE.with(Fault::Crash, (0, 9)) } else { Filter::NONE };
+        let needs = if matches!(fault, Fault::Tear | Fault::Rot) {
+            Filter::NONE.with(Fault::Crash, (0, 9))
+        } else {
+            Filter::NONE
+        };
         if fault == Fault::Stale {
             continue;
         }

@@ -443,7 +443,10 @@ impl World {
         self.nodes[at].disk.lose(survive, torn);
         at.hash(&mut self.hasher);
         self.note(Some(at), Kind::Crash, || {
-            About::text(format!("{survive} of {unsynced} unsynced records survive{}", if torn { ", one torn" } else { "" }))
+            About::text(format!(
+                "{survive} of {unsynced} unsynced records survive{}",
+                if torn { ", one torn" } else { "" }
+            ))
         });
         let rotten = self.nodes.iter().filter(|node| node.rotten).count();
         if rotten < self.nodes.len() - self.members.majority()

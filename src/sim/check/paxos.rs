@@ -34,16 +34,24 @@ mod rule {
     pub(super) const ANSWER: &str = "a client is answered once, and truly";
 }
 
+/// The instances of the last turn are used to the end, so that nodes have room for all.
+const MOST_TURNS: u64 = 20;
+
 type Place = (u64, Instance);
 
 /// What is known of all instances of one world.
 #[derive(Debug)]
 pub(in crate::sim) struct Paxos {
     members: Members,
-    /// How many of a thousand ticks bring a proposal, and how many instances they go to.
+    /// How many of a thousand ticks bring a wish; to how many instances at a time they go, and how many wishes each such
+    /// set of instances gets. One instance makes for long fights, four for many short ones.
     haste: u32,
-    names: Vec<Instance>,
+    width: u64,
+    turn: u64,
+    wishes: u64,
     places: BTreeMap<Place, Watched>,
+    /// What binds each node in a generation, by instance.
+    nodes: BTreeMap<(NodeId, u64), BTreeMap<Instance, Held>>,
     /// The clients that wait, and at which node.
     requests: BTreeMap<RequestId, (NodeId, Place, Value)>,
     next_request: u64,
@@ -54,6 +62,7 @@ pub(in crate::sim) struct Paxos {
     /// The generation that each node's disk is certain to have reached.
     generations: BTreeMap<NodeId, u64>,
     tally: Tally,
+    steps: u64,
 }
 
 /// What is known of one instance in one generation.
@@ -63,8 +72,6 @@ struct Watched {
     proposed: BTreeSet<Value>,
     /// The values whose clients were told that they are definitely not chosen.
     refused: BTreeSet<Value>,
-    /// By node.
-    nodes: BTreeMap<NodeId, Held>,
     ballots: BTreeMap<Ballot, Run>,
     chosen: Option<Value>,
 }
@@ -78,7 +85,7 @@ struct Held {
     promised: Option<Ballot>,
     /// What its disk is certain to keep.
     saved_promise: Option<Ballot>,
-    saved_acceptance: Option<Ballot>,
+    saved_acceptance: Option<(Ballot, Value)>,
     saved_decision: bool,
     /// Whether it told a client what is chosen.
     answered: bool,
@@ -100,14 +107,14 @@ struct Run {
 
 impl Paxos {
     pub(in crate::sim) fn new(members: Members, rng: &mut Pcg64Mcg) -> Self {
-        // One instance makes for long fights, four for many short ones.
-        let count = rng.random_range(1..=4);
-        let names = ["default", "a", "b", "c/é"].into_iter().take(count).filter_map(|name| name.parse().ok());
         Self {
             members,
-            haste: rng.random_range(20..=300),
-            names: names.collect(),
+            haste: rng.random_range(20..=400),
+            width: rng.random_range(1..=4),
+            turn: rng.random_range(4..=40),
+            wishes: 0,
             places: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
             goal: Instance::default(),
@@ -115,6 +122,7 @@ impl Paxos {
             goal_request: None,
             generations: BTreeMap::new(),
             tally: Tally::default(),
+            steps: 0,
         }
     }
 
@@ -123,7 +131,7 @@ impl Paxos {
     }
 
     fn held(&mut self, node: NodeId, generation: u64, instance: &Instance) -> &mut Held {
-        self.place(generation, instance).nodes.entry(node).or_default()
+        self.nodes.entry((node, generation)).or_default().entry(instance.clone()).or_default()
     }
 
     fn request(&mut self) -> RequestId {
@@ -135,7 +143,7 @@ impl Paxos {
     fn decided(&mut self, node: NodeId, generation: u64, instance: &Instance, value: &Value) -> Verdict {
         let chosen = &self.place(generation, instance).chosen;
         ensure(chosen.as_ref() == Some(value), rule::COMMITTED, || {
-            format!("{instance}: {node} holds {value} for chosen, and {chosen:?} is")
+            format!("{instance}: {node} holds {value} for chosen, and {} is", shown(chosen.as_ref()))
         })
     }
 
@@ -159,7 +167,7 @@ impl Paxos {
     fn tell(&mut self, who: Who, instance: &Instance, ballot: Ballot, disk: &Durable) -> Verdict {
         let saved = on_disk(disk, who, instance).map(|state| state.and_then(|state| state.promised));
         ensure(saved.is_none_or(|saved| saved >= Some(ballot)), rule::SAVED_FIRST, || {
-            format!("{instance}: {} tells of a promise of {ballot} with {saved:?} on disk", who.node)
+            format!("{instance}: {} tells of a promise of {ballot} with {} on disk", who.node, shown(saved.flatten()))
         })?;
         let held = self.held(who.node, who.generation, instance);
         held.told = held.told.max(Some(ballot));
@@ -171,7 +179,7 @@ impl Paxos {
         let accepted = |state: &Remembered| state.accepted.as_ref().map(|(ballot, _)| *ballot);
         let saved = on_disk(disk, who, instance).map(|state| state.and_then(accepted));
         ensure(saved.is_none_or(|saved| saved >= Some(ballot)), rule::SAVED_FIRST, || {
-            format!("{instance}: {} tells that it accepted {ballot} with {saved:?} on disk", who.node)
+            format!("{instance}: {} tells that it accepted {ballot} with {} on disk", who.node, shown(saved.flatten()))
         })?;
         self.tell(who, instance, ballot, disk)
     }
@@ -212,7 +220,9 @@ impl Subject for Paxos {
             return None;
         }
         let at = members[rng.random_range(0..members.len())];
-        let instance = self.names[rng.random_range(0..self.names.len())].clone();
+        self.wishes += 1;
+        let (turn, name) = ((self.wishes / self.turn).min(MOST_TURNS), rng.random_range(0..self.width));
+        let instance = format!("{turn}/{name}").parse().unwrap_or_default();
         if rng.random_ratio(1, 8) {
             return Some((at, Call::Ask(instance)));
         }
@@ -255,10 +265,9 @@ impl Subject for Paxos {
             let each: Vec<u64> = core.iter().map(|host| host.generation()).collect();
             return Err(format!("the nodes live in generations {each:?}"));
         }
-        let told = self.places.iter().filter(|((of, _), watched)| {
-            *of == generation && core.iter().any(|host| watched.nodes.get(&host.id()).is_some_and(|held| held.answered))
-        });
-        let mut known: BTreeSet<&Instance> = told.map(|((_, instance), _)| instance).collect();
+        let held = core.iter().filter_map(|host| self.nodes.get(&(host.id(), generation))).flatten();
+        let mut known: BTreeSet<&Instance> =
+            held.filter(|(_, held)| held.answered).map(|(instance, _)| instance).collect();
         known.insert(&self.goal);
         known.extend(
             core.iter().flat_map(|host| host.paxos().instances().keys().filter(|instance| knows(host, instance))),
@@ -308,22 +317,32 @@ impl Subject for Paxos {
     }
 
     fn stepped(&mut self, who: Who, host: &Host) -> Verdict {
-        for (instance, state) in host.paxos().instances() {
+        let all_held = self.nodes.entry((who.node, who.generation)).or_default();
+        let instances = host.paxos().instances();
+        // What is held here is in the same order, so both are walked once.
+        let mut walk = all_held.iter_mut().peekable();
+        let mut new = Vec::new();
+        for (instance, state) in instances {
             let accepted = state.accepted.as_ref().map(|(ballot, _)| *ballot);
             ensure(accepted <= state.promised, rule::ACCEPTED_PROMISED, || {
-                format!("{instance}: {} accepted {accepted:?} with {:?} promised", who.node, state.promised)
+                format!("{instance}: {} accepted {} with {} promised", who.node, shown(accepted), shown(state.promised))
             })?;
-            let held = self.held(who.node, who.generation, instance);
-            ensure(held.promised.max(held.told) <= state.promised, rule::PROMISE_FALLS, || {
-                format!(
-                    "{instance}: {} had promised {:?} and told of {:?}, and promises {:?} now",
-                    who.node, held.promised, held.told, state.promised
-                )
-            })?;
-            held.promised = state.promised;
+            while walk.peek().is_some_and(|(held, _)| *held < instance) {
+                Held::gone(who.node, walk.next())?;
+            }
+            match walk.next_if(|(held, _)| *held == instance) {
+                Some((_, held)) => held.step(who.node, instance, state)?,
+                None => new.push((instance.clone(), Held { promised: state.promised, ..Held::default() })),
+            }
         }
-        // What the protocol asserts of itself; a panic is a violation too.
-        host.paxos().check_invariants();
+        walk.try_for_each(|rest| Held::gone(who.node, Some(rest)))?;
+        all_held.extend(new);
+        // What the protocol asserts of itself; a panic is a violation too. It takes its time, and debug builds look after
+        // every step anyway.
+        self.steps += 1;
+        if self.steps.is_multiple_of(16) {
+            host.paxos().check_invariants();
+        }
         Ok(())
     }
 
@@ -339,7 +358,9 @@ impl Subject for Paxos {
                 Record::Accept { instance, ballot, value } => {
                     let held = self.held(node, *generation, instance);
                     held.saved_promise = held.saved_promise.max(Some(*ballot));
-                    held.saved_acceptance = held.saved_acceptance.max(Some(*ballot));
+                    if held.saved_acceptance.as_ref().is_none_or(|(saved, _)| saved < ballot) {
+                        held.saved_acceptance = Some((*ballot, value.clone()));
+                    }
                     self.place(*generation, instance).accepted(node, *ballot, value, majority)?;
                 }
                 Record::Decide { instance, value, .. } => {
@@ -389,13 +410,7 @@ impl Subject for Paxos {
         }
     }
 
-    fn answered(
-        &mut self,
-        who: Who,
-        instance: &Instance,
-        known: Option<&Remembered>,
-        disk: &Durable,
-    ) -> Verdict {
+    fn answered(&mut self, who: Who, instance: &Instance, known: Option<&Remembered>, disk: &Durable) -> Verdict {
         let Some((_, value)) = known.and_then(|known| known.decided.as_ref()) else { return Ok(()) };
         let saved = on_disk(disk, who, instance);
         ensure(saved.is_none_or(|state| state.is_some_and(|state| state.decided.is_some())), rule::ANSWER, || {
@@ -406,11 +421,8 @@ impl Subject for Paxos {
     }
 
     fn crashed(&mut self, node: NodeId) {
-        for watched in self.places.values_mut() {
-            if let Some(held) = watched.nodes.get_mut(&node) {
-                held.promised = None;
-            }
-        }
+        let lives = self.nodes.iter_mut().filter(|((of, _), _)| *of == node);
+        lives.flat_map(|(_, held)| held.values_mut()).for_each(|held| held.promised = None);
         self.requests.retain(|_, (at, _, _)| *at != node);
     }
 
@@ -419,16 +431,25 @@ impl Subject for Paxos {
         ensure(kept <= who.generation, rule::GENERATION_FALLS, || {
             format!("{} had saved generation {kept}, and comes back in {}", who.node, who.generation)
         })?;
-        for ((_, instance), watched) in self.places.iter().filter(|((of, _), _)| *of == who.generation) {
-            let Some(held) = watched.nodes.get(&who.node) else { continue };
+        for (instance, held) in self.nodes.get(&(who.node, who.generation)).into_iter().flatten() {
             let state = host.paxos().remembered(instance);
             let promised = state.and_then(|state| state.promised);
-            let accepted = state.and_then(|state| state.accepted.as_ref()).map(|(ballot, _)| *ballot);
+            let accepted = state.and_then(|state| state.accepted.as_ref());
             let decided = state.is_some_and(|state| state.decided.is_some());
-            let holds =
-                promised >= held.saved_promise && accepted >= held.saved_acceptance && decided >= held.saved_decision;
+            // A record that had only been written may have survived beside what was saved.
+            let saved = held.saved_acceptance.as_ref();
+            let holds = promised >= held.saved_promise
+                && (accepted == saved || accepted.map(|(ballot, _)| ballot) > saved.map(|(ballot, _)| ballot))
+                && decided >= held.saved_decision;
             ensure(holds, rule::KEPT, || {
-                format!("{instance}: {} comes back with {state:?}, and had saved {held:?}", who.node)
+                let [promised, saved_promise] = [promised, held.saved_promise].map(shown);
+                let acceptance = |(ballot, value): &(Ballot, Value)| format!("{value} in {ballot}");
+                let [accepted, saved_acceptance] = [accepted, saved].map(|accepted| shown(accepted.map(acceptance)));
+                format!(
+                    "{instance}: {} comes back with {promised} promised, {accepted} accepted, decided: {decided}; saved \
+                     were {saved_promise}, {saved_acceptance}, decided: {}",
+                    who.node, held.saved_decision
+                )
             })?;
         }
         self.stepped(who, host)
@@ -437,6 +458,23 @@ impl Subject for Paxos {
     fn count(&self, tally: &mut Tally) {
         *tally += self.tally;
         tally.chosen += self.places.values().filter(|watched| watched.chosen.is_some()).count() as u64;
+    }
+}
+
+impl Held {
+    /// The node's promise has not fallen, nor below what it told others.
+    fn step(&mut self, node: NodeId, instance: &Instance, state: &Remembered) -> Verdict {
+        ensure(self.promised.max(self.told) <= state.promised, rule::PROMISE_FALLS, || {
+            let [had, told, has] = [self.promised, self.told, state.promised].map(shown);
+            format!("{instance}: {node} had promised {had} and told of {told}, and promises {has} now")
+        })?;
+        self.promised = state.promised;
+        Ok(())
+    }
+
+    /// An instance of which the node knows nothing: it must not have promised anything there.
+    fn gone(node: NodeId, held: Option<(&Instance, &mut Self)>) -> Verdict {
+        held.map_or(Ok(()), |(instance, held)| held.step(node, instance, &Remembered::default()))
     }
 }
 
@@ -450,14 +488,17 @@ impl Watched {
         }
         ensure(ballot.node == node, rule::ONE_OWNER, || format!("{node} sends Accept({ballot}, {value})"))?;
         ensure(run.value.is_none(), rule::ONE_VALUE, || {
-            format!("ballot {ballot} carries {value}, and {:?} before", run.value)
+            format!("ballot {ballot} carries {value}, and {} before", shown(run.value.as_ref()))
         })?;
         ensure(run.promises.len() >= majority, rule::MAJORITY, || {
-            format!("Accept({ballot}, {value}) leaves with the promises of {:?}", run.promises.keys())
+            let from: Vec<String> = run.promises.keys().map(ToString::to_string).collect();
+            format!("Accept({ballot}, {value}) leaves with the promises of {}", from.join(", "))
         })?;
         let highest = run.promises.values().flatten().max_by_key(|(ballot, _)| *ballot);
         ensure(highest.is_none_or(|(_, adopted)| adopted == value), rule::ADOPT, || {
-            format!("Accept({ballot}, {value}) leaves, and the promises are {:?}", run.promises)
+            let accepted = run.promises.values().flatten().map(|(ballot, value)| format!("{value} in {ballot}"));
+            let accepted: Vec<String> = accepted.collect();
+            format!("Accept({ballot}, {value}) leaves, and its promises name {}", accepted.join(", "))
         })?;
         ensure(self.proposed.contains(value), rule::PROPOSED, || {
             format!("nobody proposed {value}, which {node} sends in {ballot}")
@@ -471,7 +512,7 @@ impl Watched {
         let run = self.ballots.entry(ballot).or_default();
         run.accepted_by.insert(node);
         ensure(run.value.as_ref() == Some(value), rule::ONE_VALUE, || {
-            format!("{node} accepted {value} in {ballot}, which carries {:?}", run.value)
+            format!("{node} accepted {value} in {ballot}, which carries {}", shown(run.value.as_ref()))
         })?;
         if run.accepted_by.len() < majority {
             return Ok(());
@@ -480,11 +521,16 @@ impl Watched {
             format!("{value} is chosen in {ballot}, and its client was told that it is not")
         })?;
         ensure(self.chosen.as_ref().is_none_or(|chosen| chosen == value), rule::ONE_CHOSEN, || {
-            format!("{value} is chosen in {ballot}, and {:?} before", self.chosen)
+            format!("{value} is chosen in {ballot}, and {} before", shown(self.chosen.as_ref()))
         })?;
         self.chosen = Some(value.clone());
         Ok(())
     }
+}
+
+/// A ballot or a value as people write it.
+fn shown(what: Option<impl ToString>) -> String {
+    what.map_or_else(|| "nothing".to_owned(), |what| what.to_string())
 }
 
 /// What a disk keeps of an instance; `None` if it has moved on to another generation, and cannot tell of that one.
