@@ -39,7 +39,7 @@ pub(crate) fn run(args: &SimArgs) -> Status {
 fn try_run(args: &SimArgs, out: &mut impl Write) -> io::Result<Status> {
     let options = Options { protocol: args.protocol, nodes: args.nodes, steps: args.steps, faults: args.faults };
     let first = args.seed.unwrap_or(0);
-    let seeds = args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { DEFAULT_SEEDS });
+    let seeds = args.seeds.unwrap_or_else(|| if args.seed.is_some() { 1 } else { DEFAULT_SEEDS });
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|at| format!("simulation {at}")).build();
     let pool = pool.map_err(io::Error::other)?;
     let since = Instant::now();

@@ -68,7 +68,7 @@ fn mistakes_exit_with_2_and_say_what_is_wrong() {
         ("-c status serve --id 1 --cluster c", "--command is for the shell"),
         ("sim --nodes 16", "16 is not in 1..=15"),
         ("sim --seeds 0", "0 is not in 1.."),
-        ("sim --seed -1", "--seed"),
+        ("sim --seed -1", "'-1'"),
         ("sim --protocol raft", "'raft' is no protocol"),
         ("sim --faults fire", "'fire' is no fault"),
         ("--nodes 3 sim", "--nodes is for the shell"),

@@ -50,7 +50,7 @@
 //!
 //! # To add a protocol
 //!
-//! Write its [`check`] subject, add it to [`Protocol`], and let `World::new` make it. New messages and records must be
+//! Write its subject in `check/`, add it to [`Protocol`], and let `World::new` make it. New messages and records must be
 //! put into words in [`trace`].
 
 mod check;
@@ -159,7 +159,6 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Violation> {
 }
 
 /// The same, and writes down what happened.
-#[must_use]
 pub fn traced(seed: u64, options: Options) -> (Result<Report, Violation>, Trace) {
     let mut world = World::new(seed, options);
     world.record();

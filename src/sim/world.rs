@@ -1,5 +1,9 @@
 //! What happens: events in virtual time, and nodes that take steps.
 
+mod life;
+mod wires;
+
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rand::{RngExt, SeedableRng};
@@ -14,8 +18,7 @@ use super::report::{Report, Tally};
 use super::trace::{About, Header, Kind, Recorder, Trace, VERSION};
 use super::{LIVENESS_TICKS, MAX_NODES, Options, Protocol, Violation};
 use crate::protocol::durable::Remembered;
-use crate::protocol::host::{Host, Options as HostOptions, Sender};
-use crate::protocol::paxos::Options as PaxosOptions;
+use crate::protocol::host::{Host, Sender};
 use crate::protocol::quorum::Members;
 use crate::protocol::types::{Instance, NodeId};
 use crate::protocol::{Effect, Message, Out};
@@ -303,14 +306,14 @@ impl World {
                 self.queue.push(self.now + fortune.within(1..=200), Event::Mend(cut));
             }
         }
-        if self.core.is_empty() {
-            if let Some(mut fortune) = self.strikes(Fault::Restart, None) {
-                self.tally.count(Fault::Restart);
-                // As the shell does it: one after the other, those that are up; now and then only some.
-                for at in 0..self.nodes.len() {
-                    if !fortune.is_one_of(7) {
-                        self.input(at, Input::Restart)?;
-                    }
+        if self.core.is_empty()
+            && let Some(mut fortune) = self.strikes(Fault::Restart, None)
+        {
+            self.tally.count(Fault::Restart);
+            // As the shell does it: one after the other, those that are up; now and then only some.
+            for at in 0..self.nodes.len() {
+                if !fortune.is_one_of(7) {
+                    self.input(at, Input::Restart)?;
                 }
             }
         }
@@ -379,112 +382,7 @@ impl World {
         if at.is_some_and(|at| self.spared[at]) { None } else { self.chances.strikes(fault) }
     }
 
-    // The life of a node.
-
-    fn start(&mut self, at: usize) -> Verdict {
-        if self.nodes[at].host.is_some() {
-            return Ok(());
-        }
-        #[cfg(test)]
-        if self.blind {
-            self.nodes[at].disk.recover_blindly();
-        }
-        let (records, cut) = match self.nodes[at].disk.recover() {
-            Ok(recovered) => recovered,
-            Err(damaged) => {
-                self.tally.quarantined += 1;
-                self.note(Some(at), Kind::Quarantine, || About::text(damaged.to_string()));
-                return Ok(());
-            }
-        };
-        self.tally.cut_tails += u64::from(cut);
-        let node = &mut self.nodes[at];
-        node.life += 1;
-        // Of its own, so that it does not hang on what else happened.
-        let mut hasher = DefaultHasher::new();
-        (self.seed, at, node.life).hash(&mut hasher);
-        let lab = self.chances.rate(Fault::Restart) > 0;
-        let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
-        let options = HostOptions { lab, paxos };
-        let host = Host::new(node.id, self.members.clone(), options, node.disk.durable().clone(), hasher.finish());
-        let who = Who { node: node.id, life: node.life, generation: host.generation() };
-        let again = node.life > 1;
-        self.tally.recoveries += u64::from(again);
-        self.note(Some(at), Kind::Start, || {
-            About::text(format!("life {}{}", who.life, if cut { ", a torn record was cut off" } else { "" }))
-        });
-        for subject in &mut self.subjects {
-            subject.saved(who.node, &records)?;
-            if again {
-                subject.recovered(who, &host)?;
-            }
-        }
-        self.nodes[at].host = Some(host);
-        Ok(())
-    }
-
-    /// The node dies: its memory is gone, and of what was not synced some part; its disk may suffer.
-    fn crash(&mut self, at: usize, mut fortune: Fortune) -> Verdict {
-        let node = &mut self.nodes[at];
-        if node.host.take().is_none() {
-            return Ok(());
-        }
-        let id = node.id;
-        self.tally.count(Fault::Crash);
-        // Killed alone, all that was written survives; with its machine, chance decides.
-        let unsynced = node.disk.unsynced();
-        let survive = if fortune.is_one_of(3) { unsynced } else { fortune.within(0..=unsynced as u64) as usize };
-        (node.pending, node.inbox) = (Vec::new(), Vec::new());
-        (node.flushing, node.paused, node.missed_ticks, node.stalled) = (false, false, 0, 0);
-        let torn = survive < unsynced && self.chances.strikes(Fault::Tear).is_some();
-        if torn {
-            self.tally.count(Fault::Tear);
-        }
-        self.nodes[at].disk.lose(survive, torn);
-        at.hash(&mut self.hasher);
-        self.note(Some(at), Kind::Crash, || {
-            About::text(format!(
-                "{survive} of {unsynced} unsynced records survive{}",
-                if torn { ", one torn" } else { "" }
-            ))
-        });
-        let rotten = self.nodes.iter().filter(|node| node.rotten).count();
-        if rotten < self.nodes.len() - self.members.majority()
-            && !self.nodes[at].rotten
-            && let Some(mut fortune) = self.chances.strikes(Fault::Rot)
-            && self.nodes[at].disk.rot(&mut fortune)
-        {
-            self.nodes[at].rotten = true;
-            self.tally.count(Fault::Rot);
-        }
-        if let Some(mut fortune) = self.chances.strikes(Fault::Stale)
-            && self.nodes[at].disk.turn_back(&mut fortune)
-        {
-            self.tally.count(Fault::Stale);
-        }
-        self.subjects.iter_mut().for_each(|subject| subject.crashed(id));
-        self.queue.push(self.now + fortune.within(1..=150), Event::Recover { at });
-        Ok(())
-    }
-
-    /// A stopped node goes on: it makes up for some of the time, and takes what has come meanwhile.
-    fn resume(&mut self, at: usize) -> Verdict {
-        let node = &mut self.nodes[at];
-        if !std::mem::take(&mut node.paused) {
-            return Ok(());
-        }
-        let missed = std::mem::take(&mut node.missed_ticks).min(MAX_LATE_TICKS);
-        let inbox = std::mem::take(&mut node.inbox);
-        let flushing = node.flushing;
-        self.note(Some(at), Kind::Resume, || About::text(format!("goes on; {} inputs waited", inbox.len())));
-        if flushing {
-            self.flush(at)?;
-        }
-        for input in inbox {
-            self.input(at, input)?;
-        }
-        (0..missed).try_for_each(|_| self.input(at, Input::Tick))
-    }
+    // Steps.
 
     /// One input for one node, if it is up.
     fn input(&mut self, at: usize, input: Input) -> Verdict {
@@ -523,7 +421,7 @@ impl World {
         let mut out = std::mem::take(&mut self.out);
         let answer = self.hand_over(at, input, &mut out)?;
         let mut effects = 0;
-        let mut own = std::collections::VecDeque::new();
+        let mut own = VecDeque::new();
         loop {
             let who = self.who(at);
             for effect in out.drain() {
@@ -646,79 +544,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    // The network.
-
-    fn send(&mut self, from: usize, who: Who, to: NodeId, message: Message) -> Verdict {
-        let disk = self.nodes[from].disk.durable();
-        self.subjects.iter_mut().try_for_each(|subject| subject.sent(who, &message, disk))?;
-        let to = index(to);
-        if to >= self.nodes.len() {
-            return Ok(());
-        }
-        self.messages += 1;
-        let (id, generation) = (self.messages, who.generation);
-        let peer = self.ids[to].number();
-        self.note(Some(from), Kind::Send, || About::message(id, peer, &message));
-        if from == to {
-            self.queue.push(self.now, Event::Deliver { from, to, generation, message, id });
-            return Ok(());
-        }
-        let spared = self.spared[from] && self.spared[to];
-        let mut copies = 1;
-        if !spared {
-            if self.network.is_cut(from, to) {
-                self.tally.unreachable += 1;
-                self.note(None, Kind::Lose, || About::message(id, peer, &message));
-                return Ok(());
-            }
-            let loss = self.network.link(from, to).loss;
-            if self.chances.strikes_at(Fault::Loss, loss).is_some() {
-                self.tally.count(Fault::Loss);
-                self.note(None, Kind::Lose, || About::message(id, peer, &message));
-                return Ok(());
-            }
-            if self.chances.strikes(Fault::Duplication).is_some() {
-                self.tally.count(Fault::Duplication);
-                self.note(None, Kind::Double, || About::message(id, peer, &message));
-                copies = 2;
-            }
-        }
-        for _ in 1..copies {
-            let time = self.due(from, to, spared);
-            self.queue.push(time, Event::Deliver { from, to, generation, message: message.clone(), id });
-        }
-        let time = self.due(from, to, spared);
-        self.queue.push(time, Event::Deliver { from, to, generation, message, id });
-        Ok(())
-    }
-
-    /// When a message that leaves now arrives: after those sent before it, unless chance will have it otherwise.
-    fn due(&mut self, from: usize, to: usize, spared: bool) -> u64 {
-        let time = self.now + self.wires.random_range(0..=1);
-        if spared {
-            return time;
-        }
-        let mut late = 0;
-        if let Some(mut fortune) = self.chances.strikes(Fault::Delay) {
-            self.tally.count(Fault::Delay);
-            if fortune.is_one_of(40) {
-                // Held somewhere, and long forgotten when it comes; nothing waits for it.
-                return time + fortune.within(1..=600);
-            }
-            late = fortune.within(1..=self.delay);
-        }
-        let (time, last) = (time + late, self.network.link(from, to).last_due);
-        if time < last {
-            if self.chances.strikes(Fault::Reorder).is_some() {
-                self.tally.count(Fault::Reorder);
-                return time;
-            }
-            return last;
-        }
-        self.network.link(from, to).last_due = time;
-        time
     }
 
     /// Writes down what happens, if a trace is taken.
