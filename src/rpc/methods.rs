@@ -8,6 +8,8 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::Envelope;
+use crate::protocol::Message;
+use crate::protocol::bully::{self, Announcement, Election, Heartbeat};
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 use crate::xmlrpc;
@@ -39,6 +41,11 @@ enum Id {
     Accept,
     Commit,
     Learn,
+    Election,
+    ElectionAnswer,
+    Coordinator,
+    Heartbeat,
+    Resign,
     Restart,
     Status,
     Version,
@@ -66,6 +73,56 @@ pub static METHODS: &[Method] = &[
         help: "Phase 2 of Paxos, asked of this acceptor. Accepts the value unless a higher ballot was promised. Returns \
                accepted (boolean) and promised_ballot. The ballot is a string such as '3.8000'; a lab also takes an int. \
                The value may have any type but nil.",
+        lab: false,
+        role: Role::Peer,
+    },
+    Method {
+        name: "bully.answer",
+        id: Id::ElectionAnswer,
+        signatures: &[&["struct", "struct", "struct"]],
+        usage: "answer, envelope",
+        help: "What a node says to a candidate: a struct of number (int, of the election) and, if someone of higher rank \
+               takes over, ok (int, its id) or, if a coordinator lives, coordinator (its epoch). Between nodes only.",
+        lab: false,
+        role: Role::Peer,
+    },
+    Method {
+        name: "bully.coordinator",
+        id: Id::Coordinator,
+        signatures: &[&["struct", "struct", "struct"]],
+        usage: "announcement, envelope",
+        help: "Tells this node that the sender coordinates: a struct of epoch, such as '3.8004', which a majority has \
+               promised. Between nodes only.",
+        lab: false,
+        role: Role::Peer,
+    },
+    Method {
+        name: "bully.election",
+        id: Id::Election,
+        signatures: &[&["struct", "struct", "struct"]],
+        usage: "election, envelope",
+        help: "Tells this node that the sender stands for election: a struct of rank (a struct of epoch, counter and id), \
+               number (int) and forced (boolean). Returns what this node has to say to it, if anything. Between nodes only.",
+        lab: false,
+        role: Role::Peer,
+    },
+    Method {
+        name: "bully.heartbeat",
+        id: Id::Heartbeat,
+        signatures: &[&["struct", "struct", "struct"]],
+        usage: "heartbeat, envelope",
+        help: "Tells this node that the sender is there: a struct of rank, hears (array of ids), eligible (boolean), \
+               coordinator (the epoch it follows, if any), hears_coordinator (boolean) and asks (boolean, whether it wants \
+               one back). Between nodes only.",
+        lab: false,
+        role: Role::Peer,
+    },
+    Method {
+        name: "bully.resign",
+        id: Id::Resign,
+        signatures: &[&["struct", "struct", "struct"]],
+        usage: "announcement, envelope",
+        help: "Tells this node that the sender coordinates no longer: a struct of epoch. Between nodes only.",
         lab: false,
         role: Role::Peer,
     },
@@ -336,7 +393,7 @@ pub static METHODS: &[Method] = &[
 pub(super) enum Request {
     Propose { value: Value, instance: Instance, options: ProposeOptions },
     Decided { instance: Instance },
-    Message { message: paxos::Message, envelope: Option<Envelope> },
+    Message { message: Message, envelope: Option<Envelope> },
     Restart,
     Status { instance: Option<Instance> },
     Version,
@@ -413,20 +470,25 @@ impl Method {
             Id::Prepare => {
                 let (ballot, instance, envelope): (_, Option<_>, _) = Deserialize::deserialize(params)?;
                 let instance = instance.unwrap_or_default();
-                Ok(Request::Message { message: paxos::Message::Prepare { instance, ballot }, envelope })
+                Ok(Request::Message { message: paxos::Message::Prepare { instance, ballot }.into(), envelope })
             }
             Id::Accept => {
                 let (ballot, value, instance, envelope) = ballot_and_value(params)?;
-                Ok(Request::Message { message: paxos::Message::Accept { instance, ballot, value }, envelope })
+                Ok(Request::Message { message: paxos::Message::Accept { instance, ballot, value }.into(), envelope })
             }
             Id::Commit => {
                 let (ballot, value, instance, envelope) = ballot_and_value(params)?;
-                Ok(Request::Message { message: paxos::Message::Commit { instance, ballot, value }, envelope })
+                Ok(Request::Message { message: paxos::Message::Commit { instance, ballot, value }.into(), envelope })
             }
             Id::Learn => {
                 let (ask, envelope): (learner::Ask, _) = Deserialize::deserialize(params)?;
-                Ok(Request::Message { message: paxos::Message::Learn(ask), envelope: Some(envelope) })
+                Ok(Request::Message { message: paxos::Message::Learn(ask).into(), envelope: Some(envelope) })
             }
+            Id::Election => between_nodes::<Election, _>(params, bully::Message::Election),
+            Id::ElectionAnswer => between_nodes::<bully::Answer, _>(params, bully::Message::Answer),
+            Id::Coordinator => between_nodes::<Announcement, _>(params, bully::Message::Coordinator),
+            Id::Heartbeat => between_nodes::<Heartbeat, _>(params, bully::Message::Heartbeat),
+            Id::Resign => between_nodes::<Announcement, _>(params, bully::Message::Resign),
             Id::Restart => no_parameters(params, Request::Restart),
             Id::Status => {
                 let (instance,) = Deserialize::deserialize(params)?;
@@ -471,6 +533,15 @@ impl Method {
             Id::Multicall => Err(D::Error::custom("system.multicall cannot call itself")),
         }
     }
+}
+
+/// A message about elections: no guest says such a thing, so the envelope must be there.
+fn between_nodes<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    params: D,
+    message: impl FnOnce(T) -> bully::Message,
+) -> Result<Request, D::Error> {
+    let (said, envelope): (T, Envelope) = Deserialize::deserialize(params)?;
+    Ok(Request::Message { message: message(said).into(), envelope: Some(envelope) })
 }
 
 type BallotAndValue = (Ballot, Value, Instance, Option<Envelope>);

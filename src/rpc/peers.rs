@@ -53,6 +53,8 @@ pub enum Kind {
     Accept,
     Commit,
     Learn,
+    /// A message about elections. No gate holds it.
+    Election,
     /// An answer. It travels back with the call, and no gate holds it.
     Answer,
 }
@@ -65,7 +67,8 @@ impl Kind {
     /// The method's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::CALLS.iter().find(|(_, kind)| *kind == self).map_or("answer", |(name, _)| name)
+        let other = if self == Self::Election { "bully" } else { "answer" };
+        Self::CALLS.iter().find(|(_, kind)| *kind == self).map_or(other, |(name, _)| name)
     }
 }
 
@@ -86,6 +89,7 @@ impl Outgoing {
             Message::Paxos(paxos::Message::Accept { .. }) => Kind::Accept,
             Message::Paxos(paxos::Message::Commit { .. }) => Kind::Commit,
             Message::Paxos(paxos::Message::Learn(_)) => Kind::Learn,
+            Message::Bully(_) => Kind::Election,
             _ => Kind::Answer,
         }
     }

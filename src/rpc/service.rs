@@ -155,7 +155,7 @@ impl Service {
             Request::Message { envelope: Some(_), .. } if !grant.is_node() => Started::Ready(Err(
                 FORBIDDEN.fault("forbidden: only nodes of the cluster speak as such; nothing was done")
             )),
-            Request::Message { message, envelope } => self.message(message.into(), envelope),
+            Request::Message { message, envelope } => self.message(message, envelope),
             Request::Restart => Started::Restart(self.core.restart()),
             Request::Status { instance } => {
                 let limit = if instance.is_some() { 1 } else { STATUS_INSTANCES };
@@ -436,7 +436,7 @@ fn cannot_encode(error: xmlrpc::EncodeError) -> Fault {
 }
 
 /// Reads the arguments of one method.
-struct Arguments(&'static Method);
+pub(super) struct Arguments(pub(super) &'static Method);
 
 impl<'de> DeserializeSeed<'de> for Arguments {
     type Value = Request;

@@ -1,7 +1,8 @@
 //! How the protocols' messages look as XML-RPC calls and answers.
 //!
 //! A message that asks is a call: Prepare is `prepare(ballot, instance, envelope)`. A message that answers is the
-//! result of that call. The *envelope*, a struct that guests leave out, says which member is speaking to which, out of
+//! result of that call. Between nodes that elect (see [`bully`]) all messages are calls, since most answer nothing; but one
+//! that is meant for the caller anyway travels back in the result. The *envelope*, a struct that guests leave out, says which member is speaking to which, out of
 //! which generation.
 
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::Message;
+use crate::protocol::bully::{self, Announcement, Election, Heartbeat};
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
@@ -45,11 +47,19 @@ pub(super) enum Params<'a> {
     Prepare(Ballot, &'a Instance, Envelope),
     Value(Ballot, &'a Value, &'a Instance, Envelope),
     Learn(&'a learner::Ask, Envelope),
+    Election(&'a Election, Envelope),
+    ElectionAnswer(&'a bully::Answer, Envelope),
+    Announcement(&'a Announcement, Envelope),
+    Heartbeat(&'a Heartbeat, Envelope),
 }
 
 /// The method and the parameters of a message; `None` for one that is an answer.
 pub(super) fn call(message: &Message, envelope: Envelope) -> Option<(&'static str, Params<'_>)> {
-    let Message::Paxos(message) = message else { return None };
+    let message = match message {
+        Message::Paxos(message) => message,
+        Message::Bully(message) => return Some(election_call(message, envelope)),
+        Message::Elsewhere => return None,
+    };
     match message {
         paxos::Message::Prepare { instance, ballot } => Some(("prepare", Params::Prepare(*ballot, instance, envelope))),
         paxos::Message::Accept { instance, ballot, value } => {
@@ -64,6 +74,58 @@ pub(super) fn call(message: &Message, envelope: Envelope) -> Option<(&'static st
         | paxos::Message::Reject { .. }
         | paxos::Message::Committed { .. }
         | paxos::Message::Learned(_) => None,
+    }
+}
+
+fn election_call(message: &bully::Message, envelope: Envelope) -> (&'static str, Params<'_>) {
+    match message {
+        bully::Message::Election(election) => ("bully.election", Params::Election(election, envelope)),
+        bully::Message::Answer(answer) => ("bully.answer", Params::ElectionAnswer(answer, envelope)),
+        bully::Message::Coordinator(epoch) => ("bully.coordinator", Params::Announcement(epoch, envelope)),
+        bully::Message::Heartbeat(beat) => ("bully.heartbeat", Params::Heartbeat(beat, envelope)),
+        bully::Message::Resign(epoch) => ("bully.resign", Params::Announcement(epoch, envelope)),
+    }
+}
+
+/// A message about elections inside a result: one member, named like its method.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are the protocol's messages")]
+pub struct ElectionMessage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub election: Option<Election>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<bully::Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<Announcement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Heartbeat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resign: Option<Announcement>,
+}
+
+impl From<bully::Message> for ElectionMessage {
+    fn from(message: bully::Message) -> Self {
+        let nothing = Self::default();
+        match message {
+            bully::Message::Election(election) => Self { election: Some(election), ..nothing },
+            bully::Message::Answer(answer) => Self { answer: Some(answer), ..nothing },
+            bully::Message::Coordinator(epoch) => Self { coordinator: Some(epoch), ..nothing },
+            bully::Message::Heartbeat(beat) => Self { heartbeat: Some(beat), ..nothing },
+            bully::Message::Resign(epoch) => Self { resign: Some(epoch), ..nothing },
+        }
+    }
+}
+
+impl ElectionMessage {
+    /// The message; `None` if the peer put none into it.
+    fn message(self) -> Option<bully::Message> {
+        let Self { election, answer, coordinator, heartbeat, resign } = self;
+        election
+            .map(bully::Message::Election)
+            .or_else(|| answer.map(bully::Message::Answer))
+            .or_else(|| coordinator.map(bully::Message::Coordinator))
+            .or_else(|| heartbeat.map(bully::Message::Heartbeat))
+            .or_else(|| resign.map(bully::Message::Resign))
     }
 }
 
@@ -87,6 +149,8 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learned: Option<learner::Answer>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub bully: Option<ElectionMessage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
@@ -94,7 +158,11 @@ pub struct Answer {
 
 /// A protocol's answer in the members of the result.
 pub(super) fn answer(message: &Message) -> Answer {
-    let Message::Paxos(message) = message else { return Answer::default() };
+    let message = match message {
+        Message::Paxos(message) => message,
+        Message::Bully(message) => return Answer { bully: Some(message.clone().into()), ..Answer::default() },
+        Message::Elsewhere => return Answer::default(),
+    };
     match message.clone() {
         paxos::Message::Promise { ballot, accepted, .. } => {
             let (accepted_ballot, accepted_value) = accepted.unzip();
@@ -117,7 +185,11 @@ pub(super) fn answer(message: &Message) -> Answer {
 
 /// The message that an answer to `asked` stands for; `None` if the asked one ignored it.
 pub(super) fn understand(asked: &Message, answer: Answer) -> Option<Message> {
-    let Message::Paxos(asked) = asked else { return None };
+    let asked = match asked {
+        Message::Paxos(asked) => asked,
+        Message::Bully(_) => return answer.bully?.message().map(Message::Bully),
+        Message::Elsewhere => return None,
+    };
     let message = match asked {
         paxos::Message::Prepare { instance, ballot } => {
             let (instance, ballot) = (instance.clone(), *ballot);
@@ -307,5 +379,72 @@ fn holds_nil(value: &xmlrpc::Value) -> bool {
         xmlrpc::Value::Array(items) => items.iter().any(holds_nil),
         xmlrpc::Value::Struct(members) => members.values().any(holds_nil),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::protocol::bully::Rank;
+    use crate::rpc::methods::{Method, Request};
+    use crate::xmlrpc::{Call, Limits, from_response, to_call, to_response};
+
+    fn node(id: u32) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    fn messages() -> Vec<bully::Message> {
+        let rank = Rank { epoch: None, counter: 0, id: node(8000) };
+        let epoch = Ballot { round: 1 << 40, node: node(8000) };
+        let known = Rank { epoch: Some(epoch), counter: u64::MAX >> 1, ..rank };
+        let hears = BTreeSet::from([node(8001), node(8002)]);
+        let beat = Heartbeat {
+            rank: known,
+            coordinator: Some(epoch),
+            hears_coordinator: true,
+            eligible: true,
+            hears,
+            asks: true,
+        };
+        let quiet =
+            Heartbeat { rank, coordinator: None, hears_coordinator: false, hears: BTreeSet::new(), ..beat.clone() };
+        vec![
+            bully::Message::Election(Election { rank, number: 1, forced: false }),
+            bully::Message::Election(Election { rank: known, number: 1 << 33, forced: true }),
+            bully::Message::Answer(bully::Answer { number: 7, ok: None, coordinator: Some(epoch) }),
+            bully::Message::Answer(bully::Answer { number: 7, ok: Some(node(8001)), coordinator: None }),
+            bully::Message::Coordinator(Announcement { epoch }),
+            bully::Message::Heartbeat(beat),
+            bully::Message::Heartbeat(quiet),
+            bully::Message::Resign(Announcement { epoch }),
+        ]
+    }
+
+    #[test]
+    fn messages_about_elections_survive_the_wire_as_calls_and_as_results() {
+        let envelope = Envelope { from: node(8000), to: node(8001), generation: 1 };
+        for said in messages() {
+            let message = Message::Bully(said.clone());
+            let (name, params) = call(&message, envelope).unwrap();
+            let mut body = Vec::new();
+            to_call(name, &params, &mut body).unwrap();
+            let text = String::from_utf8(body).unwrap();
+            let limits = Limits::default();
+            let read = Call::parse(&text, &limits).unwrap();
+            let method = Method::named(read.method()).unwrap();
+            let request = read.params_seed(crate::rpc::service::Arguments(method)).unwrap();
+            let Request::Message { message: heard, envelope: Some(heard_from) } = request else {
+                panic!("{name} is read as {request:?}");
+            };
+            assert_eq!((heard, heard_from), (message.clone(), envelope), "{text}");
+
+            let mut body = Vec::new();
+            to_response(&answer(&message), &mut body).unwrap();
+            let result: Answer = from_response(&body, &limits).unwrap().unwrap();
+            assert_eq!(understand(&message, result), Some(message));
+        }
+        assert_eq!(understand(&messages().remove(0).into(), Answer::default()), None);
     }
 }
