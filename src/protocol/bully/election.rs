@@ -141,7 +141,8 @@ impl Bully {
 
     pub(super) fn on_election(&mut self, from: NodeId, election: Election, out: &mut Out) {
         let Election { rank, number, forced } = election;
-        let outranked = rank < self.rank && self.is_eligible();
+        let aside = matches!(self.phase, Phase::Looking { not_before, .. } if self.now < not_before);
+        let outranked = rank < self.rank && self.is_eligible() && !aside;
         let verdict = match self.current(from, forced, outranked) {
             Some(epoch) => Verdict::Follow(epoch),
             None if outranked => Verdict::TakesOver(self.id),

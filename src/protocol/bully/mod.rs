@@ -118,7 +118,8 @@ enum Phase {
         since: u64,
         /// Whether there was one which is no more.
         evidence: bool,
-        /// The log refused us an epoch, so somebody else is at it: no election before.
+        /// Somebody else should be elected, because the log refused us an epoch, or because we have just died as
+        /// coordinator: we do not stand before.
         not_before: u64,
     },
     /// Stands for election.
@@ -462,12 +463,15 @@ impl Bully {
         if beat.asks {
             out.send(from, Message::Heartbeat(self.heartbeat(false)));
         }
-        // It takes us for a coordinator that we, having died or resigned meanwhile, no longer are.
+        // It takes us for a coordinator that we, having died meanwhile, no longer are. The others elect one now, and we do
+        // not stand: a node that dies again and again would otherwise be elected again and again.
         if let Some(epoch) = beat.coordinator
             && epoch.node == me
-            && matches!(self.phase, Phase::Looking { not_before, .. } if not_before <= now)
+            && let Phase::Looking { not_before, .. } = &mut self.phase
+            && *not_before <= now
         {
-            out.send(from, Message::Resign(Announcement { epoch }));
+            *not_before = now + self.options.coordinator_ticks;
+            self.tell_all(&Message::Resign(Announcement { epoch }), out);
         }
     }
 

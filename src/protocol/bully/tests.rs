@@ -3,6 +3,7 @@
 use super::*;
 
 mod properties;
+mod scripts;
 mod show;
 mod world;
 

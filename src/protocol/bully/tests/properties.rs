@@ -10,7 +10,7 @@ use crate::protocol::types::{Ballot, NodeId};
 
 /// Within so many ticks a core has its coordinator; for ten times as long it then keeps it.
 const BOUND: u64 = 200;
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 6;
 /// Messages of an election, by n².
 const C: u64 = 8;
 
