@@ -202,14 +202,18 @@ impl Checker {
         })
     }
 
-    /// A client was answered.
-    pub(super) fn answered(&mut self, request: RequestId, outcome: &Outcome) -> Result<(), String> {
+    /// A client was answered by a node whose disk is certain to keep this.
+    pub(super) fn answered(&mut self, request: RequestId, outcome: &Outcome, disk: &Durable) -> Result<(), String> {
         let Some(((generation, instance), proposed)) = self.requests.remove(&request) else {
             return Err(format!("{request:?} was answered twice"));
         };
         match outcome {
             Outcome::Chosen { value, yours, ballot, .. } => {
                 ensure(*yours == (proposed == *value), || format!("{request:?}: yours is {yours} for {value}"))?;
+                let saved = disk.instances.get(&instance).is_some_and(|state| state.decided.is_some());
+                ensure(saved || disk.generation != generation, || {
+                    format!("{instance}: a client is told {value}, and no decision is on disk")
+                })?;
                 self.place(generation, &instance).answered = true;
                 self.decided(ballot.node, generation, &instance, value)
             }

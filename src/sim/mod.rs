@@ -495,7 +495,9 @@ impl World {
                     self.checker.sent(id, generation, &message, self.nodes[index(id)].1.disk.durable())?;
                     self.send(id, to, generation, message);
                 }
-                Effect::Notify(Notice::Answered { request, outcome }) => self.checker.answered(request, &outcome)?,
+                Effect::Notify(Notice::Answered { request, outcome }) => {
+                    self.checker.answered(request, &outcome, self.nodes[index(id)].1.disk.durable())?;
+                }
                 Effect::Notify(Notice::Decided { instance, value, .. }) => {
                     self.checker.decided(id, generation, &instance, &value)?;
                 }
