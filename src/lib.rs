@@ -46,6 +46,7 @@
 //! | [`node`] | the driver, and the assembly and disassembly of a node |
 //! | [`lab`] | what only a lab node does: gates |
 //! | [`sim`] | the world in which the same protocols run simulated |
+//! | `mutants` | only in tests: defects put in on purpose, and the proof that each is found |
 //!
 //! # Invariants, as absences
 //!
@@ -57,6 +58,9 @@
 //! - Nothing in [`xmlrpc`] knows of Paxos, and nothing in [`protocol`] knows of XML.
 //!
 //! A test (`tests/tidy.rs`) keeps the first one true. The threads of a node are listed in [`node`].
+
+#[macro_use]
+mod mutants;
 
 pub mod lab;
 pub mod node;

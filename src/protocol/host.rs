@@ -92,19 +92,21 @@ impl Host {
     pub fn on_message(&mut self, sender: Sender, message: Message, out: &mut Out) {
         let from = sender.from;
         if let Some(generation) = sender.generation {
-            if !self.members.contains(from) {
+            if !self.members.contains(from) && !mutant!(StrangersHeard) {
                 return out.ignore(from, "the sender is no member");
             }
             if generation > self.generation {
-                if !self.options.lab {
+                if !self.options.lab && !mutant!(ServiceFollows) {
                     return out.ignore(from, "the sender was restarted, and nodes in service are not");
                 }
                 if generation - self.generation > MAX_GENERATION_LEAP {
                     return out.ignore(from, "the sender's generation leaps too far above this one");
                 }
-                self.enter(generation, true, out);
+                if !mutant!(LaterGenerationHeard) {
+                    self.enter(generation, true, out);
+                }
             }
-            if generation < self.generation {
+            if generation < self.generation && !mutant!(EarlierGenerationHeard) {
                 if message != Message::Elsewhere {
                     out.send(from, Message::Elsewhere);
                 }
@@ -176,7 +178,9 @@ impl Host {
         (self.generation, self.followed) = (generation, followed);
         let seed = Pcg64Mcg::seed_from_u64(self.rng.random());
         let fresh = Durable { generation, followed, ..Durable::default() };
-        self.paxos = Paxos::new(self.id, self.members.clone(), self.options.paxos, fresh, seed);
+        if !mutant!(RestartForgetsNothing) {
+            self.paxos = Paxos::new(self.id, self.members.clone(), self.options.paxos, fresh, seed);
+        }
         if let (Some(strong), Some(options)) = (&mut self.strong, self.options.strong) {
             strong.abandon(out);
             // A restart forgets the log, but not whether this node's memory was whole.
@@ -225,4 +229,4 @@ impl Host {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

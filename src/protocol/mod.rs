@@ -211,6 +211,8 @@ impl Out {
 
     /// Hands the effects over, in order, and forgets them.
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+        #[cfg(test)]
+        crate::mutants::tamper(&mut self.effects);
         self.effects.drain(..)
     }
 }

@@ -53,7 +53,10 @@ pub struct Tally(BTreeSet<NodeId>);
 impl Tally {
     /// Notes an answer.
     pub fn add(&mut self, from: NodeId) {
-        self.0.insert(from);
+        let again = !self.0.insert(from);
+        if again && mutant!(CountsTwice) {
+            self.0.insert(NodeId::GUEST);
+        }
     }
 
     /// Whether this node has answered.
@@ -65,7 +68,7 @@ impl Tally {
     /// Whether a majority has answered.
     #[must_use]
     pub fn is_majority(&self, members: &Members) -> bool {
-        self.0.len() >= members.majority()
+        self.0.len() + usize::from(mutant!(MajorityMinusOne)) >= members.majority()
     }
 
     /// The members that have not answered.

@@ -48,7 +48,7 @@ fn of(from: u32, generation: u64) -> Sender {
 
 /// Where a node is after a message, whether it forgot, and what it answered.
 #[test]
-fn messages_across_generations() {
+pub(crate) fn messages_across_generations() {
     let elsewhere = Some(Message::Elsewhere);
     let promise = |accepted| {
         let (instance, ballot) = (Instance::default(), ballot(5, 2));
@@ -118,7 +118,7 @@ fn an_earlier_generation_changes_nothing() {
 }
 
 #[test]
-fn a_stranger_is_not_followed_and_a_guest_has_no_generation() {
+pub(crate) fn a_stranger_is_not_followed_and_a_guest_has_no_generation() {
     let mut host = host(1, remembering(3, false, true));
     let done = effects(&mut host, |host, out| host.on_message(of(9, 8), prepare(5, 2), out));
     assert!(matches!(done[..], [Effect::Notify(Event::Ignored { .. })]), "{done:?}");
@@ -129,7 +129,7 @@ fn a_stranger_is_not_followed_and_a_guest_has_no_generation() {
 
 /// (generation, followed, knows something) -> the generation after a restart.
 #[test]
-fn restarts() {
+pub(crate) fn restarts() {
     for (generation, followed, knows, expected) in [
         (1, false, false, 2),
         (1, false, true, 2),
@@ -219,7 +219,7 @@ fn the_highest_generation_does_not_poison() {
 
 /// A node in service is never restarted, whatever generation a message claims.
 #[test]
-fn a_node_in_service_stays_in_its_generation() {
+pub(crate) fn a_node_in_service_stays_in_its_generation() {
     let options = Options { lab: false, ..Options::default() };
     let mut host =
         Host::new(node(1), Members::new((1..=3).map(node)).unwrap(), options, remembering(1, false, true), 7);

@@ -215,7 +215,7 @@ impl Paxos {
     }
 
     pub(super) fn on_learned(&mut self, from: NodeId, answer: Answer, out: &mut Out) {
-        if !self.members.contains(from) {
+        if !self.members.contains(from) && !mutant!(LearnsFromStrangers) {
             return out.ignore(from, "lessons of a node that is no member");
         }
         let before = self.learner.order.len();
@@ -252,7 +252,9 @@ impl Paxos {
 }
 
 fn accepted_by_majority(by: &BTreeMap<NodeId, Ballot>, ballot: Ballot, members: &Members) -> bool {
-    by.values().filter(|&&accepted| accepted == ballot).count() >= members.majority()
+    by.values().filter(|&&accepted| accepted == ballot || mutant!(LearnerAddsUpBallots)).count()
+        + usize::from(mutant!(LearnerMinusOne))
+        >= members.majority()
 }
 
 /// FNV-1a, 63 bits so that it fits an XML-RPC integer. Only compared between nodes that mean each other well.

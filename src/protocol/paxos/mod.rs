@@ -268,14 +268,14 @@ impl Paxos {
     /// Phase 1b: promise, unless a higher ballot was promised.
     fn on_prepare(&mut self, from: NodeId, instance: Instance, ballot: Ballot, out: &mut Out) {
         let Some(acceptor) = self.acceptor(&instance, from, ballot, out) else { return };
-        let accepted = acceptor.accepted.clone();
+        let accepted = acceptor.accepted.clone().filter(|_| !mutant!(PromiseHidesAccepted));
         match acceptor.promised {
-            Some(promised) if ballot < promised => {
+            Some(promised) if ballot < promised && !mutant!(PromisesLower) => {
                 out.send(from, Message::Reject { instance, ballot, promised });
                 return;
             }
             // Heard before: what was promised stands, and need not be saved again.
-            Some(promised) if ballot == promised => {}
+            Some(promised) if ballot == promised && !mutant!(SavesPromiseAgain) => {}
             _ => {
                 acceptor.promised = Some(ballot);
                 out.save(Record::Promise { instance: instance.clone(), ballot });
@@ -287,7 +287,7 @@ impl Paxos {
     /// Phase 2b: accept, unless a higher ballot was promised. Accepting raises the promise.
     fn on_accept(&mut self, from: NodeId, instance: Instance, ballot: Ballot, value: Value, out: &mut Out) {
         let Some(acceptor) = self.acceptor(&instance, from, ballot, out) else { return };
-        if let Some(promised) = acceptor.promised.filter(|&promised| ballot < promised) {
+        if let Some(promised) = acceptor.promised.filter(|&promised| ballot < promised && !mutant!(AcceptsLower)) {
             out.send(from, Message::Reject { instance, ballot, promised });
             return;
         }
@@ -296,14 +296,16 @@ impl Paxos {
             return;
         }
         match &acceptor.accepted {
-            Some((accepted, other)) if *accepted == ballot && *other != value => {
+            Some((accepted, other)) if *accepted == ballot && *other != value && !mutant!(AcceptsTwoValues) => {
                 out.ignore(from, "another value was accepted in this very ballot");
                 return;
             }
             // Heard before: it is accepted already, and need not be saved again.
-            Some((accepted, _)) if *accepted == ballot => {}
+            Some((accepted, _)) if *accepted == ballot && !mutant!(SavesAcceptanceAgain) => {}
             _ => {
-                acceptor.promised = Some(ballot);
+                if !mutant!(AcceptKeepsPromise) {
+                    acceptor.promised = Some(ballot);
+                }
                 acceptor.accepted = Some((ballot, value.clone()));
                 if acceptor.decided.is_none() {
                     self.learner.opened(&instance, self.now_ticks);
@@ -322,12 +324,12 @@ impl Paxos {
         ballot: Ballot,
         out: &mut Out,
     ) -> Option<&mut Remembered> {
-        if from != NodeId::GUEST && from != ballot.node {
+        if from != NodeId::GUEST && from != ballot.node && !mutant!(AnyonesBallot) {
             out.ignore(from, "the ballot is another node's");
             return None;
         }
         let known = self.instances.get(instance).and_then(|state| state.promised).map_or(0, |promised| promised.round);
-        if ballot.round > known.saturating_add(MAX_ROUND_LEAP) {
+        if ballot.round > known.saturating_add(MAX_ROUND_LEAP) && !mutant!(BallotsLeap) {
             out.ignore(from, "the ballot leaps too far above what was promised here");
             return None;
         }
@@ -364,7 +366,7 @@ impl Paxos {
     /// The value is chosen, and this node knows it now.
     fn decide(&mut self, instance: &Instance, ballot: Ballot, value: &Value, out: &mut Out) {
         let state = self.instances.entry(instance.clone()).or_default();
-        if state.decided.is_some() {
+        if state.decided.is_some() && !mutant!(DecidesAgain) {
             return;
         }
         state.decided = Some((ballot, value.clone()));
@@ -384,6 +386,7 @@ impl Paxos {
         let known = self.instances.get(instance).cloned();
         if let Some((ballot, value)) = known.as_ref().and_then(|known| known.decided.clone())
             && self.noted.remove(instance)
+            && !mutant!(TellsWhatWasNoted)
         {
             out.save(Record::Decide { instance: instance.clone(), ballot, value });
         }
@@ -411,4 +414,4 @@ impl Paxos {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

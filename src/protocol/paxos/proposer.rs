@@ -95,11 +95,14 @@ impl Paxos {
     fn start_ballot(&mut self, instance: &Instance, out: &mut Out) {
         let Some(proposer) = self.proposers.get_mut(instance) else { return };
         let state = self.instances.entry(instance.clone()).or_default();
-        let promised_round = state.promised.map_or(0, |ballot| ballot.round);
-        let round = promised_round.max(proposer.highest_round).saturating_add(1);
+        let promised_round = state.promised.filter(|_| !mutant!(BallotBelowPromise)).map_or(0, |ballot| ballot.round);
+        let round = promised_round.max(proposer.highest_round).saturating_add(u64::from(!mutant!(BallotUsedAgain)));
         let ballot = Ballot { round, node: self.id };
         proposer.attempts += 1;
-        if let Some(higher) = state.promised.filter(|&promised| promised >= ballot) {
+        if let Some(higher) = state.promised.filter(|&promised| promised >= ballot)
+            && !mutant!(BallotBelowPromise)
+            && !mutant!(BallotUsedAgain)
+        {
             // The rounds are used up, which takes 2^44 hostile leaps: nobody can propose any more, and clients are told.
             proposer.trouble = Trouble::Rejected(higher);
             return self.pause(instance);
@@ -107,7 +110,7 @@ impl Paxos {
         let mut promised = Tally::default();
         state.promised = Some(ballot);
         promised.add(self.id);
-        let adopted = state.accepted.clone();
+        let adopted = state.accepted.clone().filter(|_| !mutant!(OwnAcceptanceForgotten));
         proposer.until_ticks = self.now_ticks.saturating_add(proposer.ballot_ticks);
         proposer.phase = Phase::Preparing { ballot, promised, adopted };
         out.save(Record::Promise { instance: instance.clone(), ballot });
@@ -127,7 +130,7 @@ impl Paxos {
         accepted: Option<(Ballot, Value)>,
         out: &mut Out,
     ) {
-        if !self.members.contains(from) {
+        if !self.members.contains(from) && !mutant!(StrangersVote) {
             return out.ignore(from, "a promise of a node that is no member");
         }
         if accepted.as_ref().is_some_and(|(accepted, _)| *accepted >= ballot) {
@@ -138,11 +141,13 @@ impl Paxos {
         else {
             return;
         };
-        if *running != ballot {
+        if *running != ballot && !mutant!(LatePromiseCounts) {
             return;
         }
         promised.add(from);
-        if accepted.as_ref().map(|(ballot, _)| *ballot) > adopted.as_ref().map(|(ballot, _)| *ballot) {
+        let higher = accepted.as_ref().map(|(ballot, _)| *ballot) > adopted.as_ref().map(|(ballot, _)| *ballot);
+        let lowest = mutant!(AdoptsLowest) && accepted.is_some() && adopted.is_some();
+        if higher != lowest || mutant!(AdoptsLast) && accepted.is_some() {
             *adopted = accepted;
         }
         self.accept_if_promised(instance, out);
@@ -152,18 +157,21 @@ impl Paxos {
     fn accept_if_promised(&mut self, instance: &Instance, out: &mut Out) {
         let Some(proposer) = self.proposers.get_mut(instance) else { return };
         let Phase::Preparing { ballot, promised, adopted } = &proposer.phase else { return };
-        if !promised.is_majority(&self.members) {
+        if !promised.is_majority(&self.members) && !mutant!(AcceptBeforeMajority) {
             return;
         }
         let ballot = *ballot;
         let Some(value) = adopted
             .as_ref()
             .map(|(_, value)| value.clone())
+            .filter(|_| !mutant!(AdoptsNothing))
             .or_else(|| proposer.waiters.front().map(|waiter| waiter.value.clone()))
         else {
             return;
         };
-        proposer.offered.insert(value.clone(), ballot);
+        if !mutant!(OfferForgotten) {
+            proposer.offered.insert(value.clone(), ballot);
+        }
         proposer.until_ticks = self.now_ticks.saturating_add(proposer.ballot_ticks);
         proposer.phase = Phase::Accepting { ballot, value: value.clone(), accepted: Tally::default() };
         // To the others first: they write while our own acceptor does.
@@ -208,7 +216,7 @@ impl Paxos {
 
     /// Step 7: with a majority's acceptances in the running ballot the value is chosen.
     pub(super) fn on_accepted(&mut self, from: NodeId, instance: &Instance, ballot: Ballot, out: &mut Out) {
-        if !self.members.contains(from) {
+        if !self.members.contains(from) && !mutant!(StrangersVote) {
             return out.ignore(from, "an acceptance of a node that is no member");
         }
         let Some(Proposer { phase: Phase::Accepting { ballot: running, value, accepted }, .. }) =
@@ -216,11 +224,11 @@ impl Paxos {
         else {
             return;
         };
-        if *running != ballot {
+        if *running != ballot && !mutant!(AcceptedAcrossBallots) {
             return;
         }
         accepted.add(from);
-        if !accepted.is_majority(&self.members) {
+        if !accepted.is_majority(&self.members) && !mutant!(CommitBeforeMajority) {
             return;
         }
         let value = value.clone();
@@ -244,10 +252,12 @@ impl Paxos {
             return out.ignore(from, "a rejection that cannot be meant");
         }
         let Some(proposer) = self.proposers.get_mut(instance) else { return };
-        if proposer.running() != Some(ballot) {
+        if proposer.running() != Some(ballot) && !mutant!(LateRejectStops) {
             return;
         }
-        proposer.highest_round = proposer.highest_round.max(higher.round);
+        if !mutant!(RejectTeachesNothing) {
+            proposer.highest_round = proposer.highest_round.max(higher.round);
+        }
         proposer.trouble = Trouble::Rejected(higher);
         if proposer.waiters.iter_mut().any(Waiter::spend_impatience) {
             self.start_ballot(instance, out);

@@ -3,12 +3,12 @@
 use super::*;
 use crate::protocol::Effect;
 
-mod acceptor;
-mod learning;
+pub(crate) mod acceptor;
+pub(crate) mod learning;
 mod open;
 mod order;
-mod proposing;
-mod scripts;
+pub(crate) mod proposing;
+pub(crate) mod scripts;
 mod world;
 
 fn node(id: u32) -> NodeId {

@@ -38,7 +38,7 @@ const LEAP: &str = "8000 ignores 8001: the ballot leaps too far above what was p
 const OTHER: &str = "8000 ignores 8001: another value was accepted in this very ballot";
 
 #[test]
-fn prepares() {
+pub(crate) fn prepares() {
     let fresh: &[&str] = &["saves promise 2.8001", "→ 8001 Promise 2.8001"];
     // Anything above the promise, by round and then by owner.
     check("-", "-", "prepare 2.8001", fresh);
@@ -65,7 +65,7 @@ fn prepares() {
 }
 
 #[test]
-fn accepts() {
+pub(crate) fn accepts() {
     let fresh: &[&str] = &["saves acceptance 2.8001 'A'", "→ 8001 Accepted 2.8001"];
     // The promise itself, and anything above, whether or not it was ever asked to promise it.
     check("2.8001", "-", "accept 2.8001 A", fresh);
@@ -87,7 +87,7 @@ fn accepts() {
 }
 
 #[test]
-fn leaps() {
+pub(crate) fn leaps() {
     check("-", "-", "prepare 1048576.8001", &["saves promise 1048576.8001", "→ 8001 Promise 1048576.8001"]);
     check("-", "-", "prepare 1048577.8001", &[LEAP]);
     check("-", "-", "accept 1048577.8001 A", &[LEAP]);

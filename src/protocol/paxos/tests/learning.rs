@@ -113,7 +113,7 @@ fn counting(reports: &[(u32, &str)]) -> bool {
 }
 
 #[test]
-fn acceptances_count_once_per_node_and_within_one_ballot() {
+pub(crate) fn acceptances_count_once_per_node_and_within_one_ballot() {
     // Ours and two others are three of five.
     assert!(counting(&[(8001, "2.8001"), (8002, "2.8001")]));
     assert!(!counting(&[(8001, "2.8001")]));
@@ -131,7 +131,7 @@ fn acceptances_count_once_per_node_and_within_one_ballot() {
 }
 
 #[test]
-fn lessons_of_a_stranger_are_ignored() {
+pub(crate) fn lessons_of_a_stranger_are_ignored() {
     let mut paxos = first_of(3, Durable::default());
     let decided = vec![known(Instance::default(), "1.8001", "X")];
     for from in [NodeId::GUEST, node(9000)] {

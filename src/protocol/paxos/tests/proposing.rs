@@ -26,7 +26,7 @@ fn offered(effects: &[Effect]) -> Option<String> {
 
 /// Whatever the order in which three promises come, and whatever our own acceptor holds, the highest binds.
 #[test]
-fn adopts_the_highest_in_every_order() {
+pub(crate) fn adopts_the_highest_in_every_order() {
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let tables: &[(&str, [Reported; 3], &str)] = &[
         ("-", [None, None, None], "mine"),
@@ -66,7 +66,7 @@ fn adopts_the_highest_in_every_order() {
 
 /// The Accepts leave with the promise that makes a majority, not before: also of an even number.
 #[test]
-fn accepts_leave_with_a_majority_of_promises() {
+pub(crate) fn accepts_leave_with_a_majority_of_promises() {
     for (count, needed) in [(2, 1), (3, 1), (4, 2), (5, 2), (6, 3), (7, 3)] {
         let mut paxos = first_of(count, Durable::default());
         effects(&mut paxos, |paxos, out| paxos.propose(proposal(1, "A"), out));
@@ -115,7 +115,7 @@ fn pauses_grow_within_their_bounds() {
 
 /// A new ballot is above all that its proposer knows: its own promise, and every rejection.
 #[test]
-fn a_new_ballot_is_above_all_that_was_heard_of() {
+pub(crate) fn a_new_ballot_is_above_all_that_was_heard_of() {
     let mut paxos = first_of(5, Durable::default());
     let wish = Proposal { impatient: 9, ..proposal(1, "A") };
     effects(&mut paxos, |paxos, out| paxos.propose(wish, out));

@@ -9,6 +9,12 @@ use super::world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts/paxos");
 
+/// Whether a script still gives what stands in its file, quietly.
+pub(crate) fn holds(name: &str) -> bool {
+    let script = std::fs::read_to_string(Path::new(FOLDER).join(name)).unwrap();
+    goldenscript::generate(&mut World::default(), &script).is_ok_and(|output| output == script)
+}
+
 macro_rules! scripts {
     ($($name:ident)*) => {
         $(#[test]
@@ -16,7 +22,8 @@ macro_rules! scripts {
             goldenscript::run(&mut World::default(), Path::new(FOLDER).join(stringify!($name))).unwrap();
         })*
 
-        const NAMES: &[&str] = &[$(stringify!($name)),*];
+        /// All there are.
+        pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 

@@ -1,0 +1,191 @@
+//! Defects put in on purpose: a suite that has never failed proves nothing.
+//!
+//! Where a protocol could go wrong it says `mutant!(NameOfTheDefect)`. Outside tests that is the literal `false`, so
+//! nothing of it is compiled in. In tests it is true while [`with`] runs something with that defect; each thread has its
+//! own, so that seeds can run side by side. `cargo test mutants` looks for every defect in three ways (seeds of the
+//! simulation, golden scripts, the model) and prints who found what, and how soon.
+//!
+//! Defects in the *order* of effects need no mark in a protocol: [`tamper`] drops the `Save` in question from a step's
+//! effects, or moves it to their end.
+//!
+//! # To add a mutant
+//!
+//! Name it in the list below, with what it does and who must find it, and write `mutant!(Name)` where it strikes (or add
+//! its record to [`tamper`]). If nothing finds it, it changes nothing that matters, or the suite misses something: find
+//! out which.
+
+/// Whether a defect is put in at present; `false`, literally, outside tests.
+#[cfg(test)]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutants::is_active($crate::mutants::Mutant::$name)
+    };
+}
+
+/// Whether a defect is put in at present; `false`, literally, outside tests.
+#[cfg(not(test))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
+#[cfg(test)]
+pub(crate) use switch::*;
+
+#[cfg(test)]
+mod switch {
+    use std::cell::Cell;
+
+    use crate::protocol::{Effect, Message, Record, paxos};
+
+    /// Who must find a defect.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Finder {
+        /// The seeds of the simulation.
+        Seeds,
+        /// The seeds of the simulation, by the invariant that nothing is heard before it is saved.
+        SeedsByDisk,
+        /// Golden scripts and tables: among honest nodes it never shows.
+        Scripts,
+    }
+
+    macro_rules! mutants {
+        ($($name:ident: $what:literal, $finder:expr;)*) => {
+            /// A defect.
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub(crate) enum Mutant {
+                $(#[doc = $what] $name,)*
+            }
+
+            impl Mutant {
+                /// All there are.
+                pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
+                /// What is wrong, in words.
+                pub(crate) const fn what(self) -> &'static str {
+                    match self { $(Self::$name => $what,)* }
+                }
+
+                /// Who must find it.
+                pub(crate) const fn finder(self) -> Finder {
+                    match self { $(Self::$name => $finder,)* }
+                }
+            }
+        };
+    }
+
+    use Finder::{Scripts, Seeds, SeedsByDisk};
+
+    mutants! {
+        PromisesLower: "promises a ballot below its promise", Seeds;
+        PromiseHidesAccepted: "promises without telling what it accepted", Seeds;
+        AcceptsLower: "accepts a ballot below its promise", Seeds;
+        AcceptsTwoValues: "accepts a second value in one ballot", Scripts;
+        AcceptKeepsPromise: "accepts without raising the promise", Seeds;
+        AnyonesBallot: "answers a ballot that is not the sender's", Scripts;
+        BallotsLeap: "believes a ballot however high", Scripts;
+        PromiseUnsaved: "never saves a promise to another", SeedsByDisk;
+        PromiseBeforeSave: "saves a promise after it was sent", SeedsByDisk;
+        BallotUnsaved: "never saves the promise to itself", SeedsByDisk;
+        BallotBeforeSave: "saves the promise to itself after Prepare left", SeedsByDisk;
+        AcceptUnsaved: "never saves an acceptance", SeedsByDisk;
+        AcceptBeforeSave: "saves an acceptance after it was sent", SeedsByDisk;
+        SavesPromiseAgain: "saves a promise that stands again", Scripts;
+        SavesAcceptanceAgain: "saves an acceptance that stands again", Scripts;
+        BallotBelowPromise: "picks a ballot without looking at its own promise", Seeds;
+        BallotUsedAgain: "tries again with the same round", Seeds;
+        OwnAcceptanceForgotten: "adopts nothing from its own acceptor", Seeds;
+        CountsTwice: "counts a node that answers twice as two", Seeds;
+        MajorityMinusOne: "takes one less than a majority for one", Seeds;
+        LatePromiseCounts: "counts a promise of another ballot", Seeds;
+        AcceptedAcrossBallots: "counts an acceptance of another ballot", Seeds;
+        AcceptBeforeMajority: "sends Accept before a majority promised", Seeds;
+        AdoptsNothing: "proposes its client's value whatever was accepted", Seeds;
+        AdoptsLowest: "adopts the lowest accepted ballot", Seeds;
+        AdoptsLast: "adopts the promise that arrives last", Seeds;
+        CommitBeforeMajority: "commits before a majority accepted", Seeds;
+        StrangersVote: "counts the vote of who is no member", Scripts;
+        LateRejectStops: "gives up its ballot for the rejection of another", Scripts;
+        RejectTeachesNothing: "does not climb above the ballot that rejected it", Scripts;
+        OfferForgotten: "calls a proposal definitely refused whose Accept left", Seeds;
+        DecisionUnsaved: "never saves a decision that a client is told", SeedsByDisk;
+        DecisionBeforeSave: "tells a client of a decision before it is saved", SeedsByDisk;
+        TellsWhatWasNoted: "tells a client of a decision that was only noted", SeedsByDisk;
+        DecidesAgain: "lets a second decision replace the first", Seeds;
+        LearnerMinusOne: "learns from one acceptance less than a majority", Seeds;
+        LearnerAddsUpBallots: "learns by adding up acceptances of several ballots", Seeds;
+        LearnsFromStrangers: "learns from who is no member", Scripts;
+        StrangersHeard: "listens to who is no member", Scripts;
+        EarlierGenerationHeard: "listens to what was said before a restart", Seeds;
+        LaterGenerationHeard: "listens to a later generation without following", Seeds;
+        RestartForgetsNothing: "moves to a new generation with its old memory", Seeds;
+        GenerationUnsaved: "never saves that it moved to a new generation", Seeds;
+        GenerationBeforeSave: "speaks out of a new generation before it is saved", SeedsByDisk;
+        ServiceFollows: "follows a restart although it is in service", Scripts;
+    }
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn is_active(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(mutant)
+    }
+
+    /// Whether this thread runs something with a defect.
+    pub(crate) fn any_active() -> bool {
+        ACTIVE.get().is_some()
+    }
+
+    /// Runs something with this defect, on this thread.
+    pub(crate) fn with<T>(mutant: Option<Mutant>, run: impl FnOnce() -> T) -> T {
+        /// Puts back what was there, also after a panic.
+        struct Restore(Option<Mutant>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                ACTIVE.set(self.0);
+            }
+        }
+        let _restore = Restore(ACTIVE.replace(mutant));
+        run()
+    }
+
+    /// Drops the `Save` that the present defect is about from a step's effects, or moves it behind them.
+    pub(crate) fn tamper(effects: &mut Vec<Effect>) {
+        let Some(mutant) = ACTIVE.get() else { return };
+        let prepares = |effect: &Effect| {
+            matches!(effect, Effect::Send { message: Message::Paxos(paxos::Message::Prepare { .. }), .. })
+        };
+        let own = effects.iter().any(prepares);
+        let is_meant = |effect: &Effect| {
+            let Effect::Save(record) = effect else { return false };
+            match mutant {
+                Mutant::PromiseUnsaved | Mutant::PromiseBeforeSave => matches!(record, Record::Promise { .. }) && !own,
+                Mutant::BallotUnsaved | Mutant::BallotBeforeSave => matches!(record, Record::Promise { .. }) && own,
+                Mutant::AcceptUnsaved | Mutant::AcceptBeforeSave => matches!(record, Record::Accept { .. }),
+                Mutant::DecisionUnsaved | Mutant::DecisionBeforeSave => matches!(record, Record::Decide { .. }),
+                Mutant::GenerationUnsaved | Mutant::GenerationBeforeSave => {
+                    matches!(record, Record::Generation { .. })
+                }
+                _ => false,
+            }
+        };
+        let (mut late, rest): (Vec<Effect>, Vec<Effect>) = effects.drain(..).partition(is_meant);
+        *effects = rest;
+        let moves = matches!(
+            mutant,
+            Mutant::PromiseBeforeSave
+                | Mutant::BallotBeforeSave
+                | Mutant::AcceptBeforeSave
+                | Mutant::DecisionBeforeSave
+                | Mutant::GenerationBeforeSave
+        );
+        if moves {
+            effects.append(&mut late);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
