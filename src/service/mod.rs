@@ -28,7 +28,7 @@
 //! | [`locks`] | `lock.*`: queues, times to live, fencing tokens |
 //! | [`sessions`] | the last answer of each client |
 //! | [`journal`] | the latest events, for watchers |
-//! | [`table`] | the ordered map that all state is in |
+//! | `table` | the ordered map that all state is in |
 //! | [`limits`] | how large anything may become |
 //!
 //! # Invariants
