@@ -11,6 +11,3 @@ fn node(id: u32) -> NodeId {
     NodeId::new(id).unwrap()
 }
 
-fn ballot(text: &str) -> Ballot {
-    text.parse().unwrap()
-}

@@ -14,7 +14,7 @@ use super::super::{Announcement, Answer, Election, Heartbeat, Message, Options, 
 use super::show;
 use super::world::{Said, World};
 use crate::protocol::quorum::Members;
-use crate::protocol::types::{Ballot, NodeId};
+use crate::protocol::types::NodeId;
 
 type Fallible<T = ()> = Result<T, Box<dyn Error>>;
 
