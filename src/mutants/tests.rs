@@ -91,8 +91,7 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
 }
 
 fn examine(mutant: Mutant) -> Row {
-    let found =
-        |range| (0..SEEDS).find_map(|at| simulate(Some(mutant), range, at).map(|rule| (at + 1, rule)));
+    let found = |range| (0..SEEDS).find_map(|at| simulate(Some(mutant), range, at).map(|rule| (at + 1, rule)));
     let seeds = match mutant.finder() {
         Finder::Scripts => Vec::new(),
         Finder::Seeds | Finder::SeedsByDisk => (0..RANGES).into_par_iter().map(found).collect(),

@@ -10,4 +10,3 @@ mod world;
 fn node(id: u32) -> NodeId {
     NodeId::new(id).unwrap()
 }
-
