@@ -219,7 +219,8 @@ impl Bully {
     pub(super) fn preempt(&mut self, epoch: Ballot, out: &mut Out) {
         let Some(coordinator) = self.peers.get(&epoch.node) else { return };
         let linked = coordinator.is_linked(self.now, self.options.silence_ticks);
-        let outranks = coordinator.rank.is_some_and(|rank| rank < self.rank);
+        // A heartbeat of before its epoch says nothing about its rank in it.
+        let outranks = coordinator.rank.is_some_and(|rank| rank.epoch == self.rank.epoch && rank < self.rank);
         if self.now >= self.next_preempt && linked && outranks && self.is_eligible() {
             let silence = self.options.silence_ticks;
             self.next_preempt = self.now + silence + self.rng.random_range(0..=silence);

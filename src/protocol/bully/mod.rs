@@ -440,8 +440,9 @@ impl Bully {
     fn living(&self) -> Option<Ballot> {
         let silence = self.options.silence_ticks;
         let said = |peer: &Peer| [peer.claimed(self.now, silence), peer.vouched(self.now, silence)];
-        let believable =
-            |epoch: &Ballot| Some(*epoch) > self.over && Some(*epoch) >= self.known && self.members.contains(epoch.node);
+        let believable = |epoch: &Ballot| {
+            Some(*epoch) > self.over && Some(*epoch) >= self.known && self.members.contains(epoch.node)
+        };
         self.peers.values().flat_map(said).flatten().filter(believable).max()
     }
 
@@ -633,7 +634,9 @@ fn implausible(from: NodeId, message: &Message) -> Option<&'static str> {
         Message::Election(Election { rank, .. }) | Message::Heartbeat(Heartbeat { rank, .. }) if rank.id != from => {
             Some("the rank is another node's")
         }
-        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch }) if epoch.node != from => {
+        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch })
+            if epoch.node != from =>
+        {
             Some("the epoch is another node's")
         }
         _ => None,

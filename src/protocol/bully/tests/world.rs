@@ -27,7 +27,10 @@ const PREPARE_TICKS: u64 = 40;
 pub(super) enum LogMessage {
     Prepare(Ballot),
     Promise(Ballot),
-    Reject { asked: Ballot, promised: Ballot },
+    Reject {
+        asked: Ballot,
+        promised: Ballot,
+    },
     /// The coordinator's first entry: with it the receiver's log is in that epoch.
     Entry(Ballot),
 }
@@ -282,7 +285,9 @@ impl World {
         }
         for effect in out.drain() {
             match effect {
-                Effect::Send { to, message: AnyMessage::Bully(message) } => self.send(id, to, Said::Bully(message), periodic),
+                Effect::Send { to, message: AnyMessage::Bully(message) } => {
+                    self.send(id, to, Said::Bully(message), periodic)
+                }
                 Effect::Notify(Event::Ignored { from, reason }) => self.say(id, &format!("ignores {from}: {reason}")),
                 other => panic!("{id}: an election has no such effect: {other:?}"),
             }
