@@ -149,7 +149,7 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learned: Option<learner::Answer>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bully: Option<ElectionMessage>,
+    pub bully: Option<Box<ElectionMessage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,7 +160,9 @@ pub struct Answer {
 pub(super) fn answer(message: &Message) -> Answer {
     let message = match message {
         Message::Paxos(message) => message,
-        Message::Bully(message) => return Answer { bully: Some(message.clone().into()), ..Answer::default() },
+        Message::Bully(message) => {
+            return Answer { bully: Some(Box::new(message.clone().into())), ..Answer::default() };
+        }
         Message::Elsewhere => return Answer::default(),
     };
     match message.clone() {

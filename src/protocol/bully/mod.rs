@@ -45,8 +45,8 @@
 //! # Invariants
 //!
 //! Who coordinates owns the epoch, and was told by the log that it is promised. Nobody follows itself, an epoch that was
-//! resigned, or one lower than it followed before while that may live. A victory is asked for once. The tests assert that a core gets one
-//! coordinator within a bound, that none changes afterwards, and that the messages of an election stay below c·n².
+//! resigned, or one lower than it follows. A victory is asked for once. The tests assert that a core gets one coordinator
+//! within a bound, that none changes afterwards, and that the messages of an election stay below c·n².
 //!
 //! # Caveats
 //!
@@ -206,10 +206,9 @@ pub struct Bully {
     rank: Rank,
     peers: BTreeMap<NodeId, Peer>,
     phase: Phase,
-    /// The highest epoch that was followed or coordinated; nothing lower is believed.
+    /// The epoch that is or was followed or coordinated; nothing lower is believed until we look for a coordinator anew. It
+    /// does not outlive that: a lie about an epoch must not make all that follow unbelievable.
     known: Option<Ballot>,
-    /// The highest epoch that was resigned; nothing up to it is believed.
-    over: Option<Ballot>,
     /// The number of our last election. Starts anywhere, so that an answer of an earlier life does not count.
     number: u64,
     /// A victory that nobody has taken yet.
@@ -241,7 +240,6 @@ impl Bully {
             peers,
             phase: Phase::Looking { since: 0, evidence: false, not_before: 0 },
             known: None,
-            over: None,
             number,
             victory: false,
             asked: None,
@@ -299,8 +297,8 @@ impl Bully {
 
     /// The log says that a majority has promised this node's epoch: it is coordinator.
     pub fn established(&mut self, epoch: Ballot, out: &mut Out) {
-        let higher = self.known.filter(|&known| known > epoch && self.lives(known));
-        if epoch.node != self.id || self.over >= Some(epoch) || higher.is_some() {
+        let higher = self.living().filter(|&living| living > epoch);
+        if epoch.node != self.id || higher.is_some() {
             debug!("epoch {epoch} was established here, and is superseded already");
             return self.deposed(higher.unwrap_or(epoch), out);
         }
@@ -319,7 +317,6 @@ impl Bully {
         if self.coordinated().is_some_and(|own| own > epoch) || matches!(self.phase, Phase::Following { .. }) {
             return;
         }
-        self.over = self.over.max(self.coordinated());
         let pause = self.rng.random_range(self.options.answer_ticks..=self.options.silence_ticks);
         self.look(true, pause, out);
         self.review(out);
@@ -430,20 +427,17 @@ impl Bully {
         self.peers.get(&epoch.node).and_then(claimed) == Some(epoch)
     }
 
-    /// Whether we or a peer hear the coordinator of this epoch.
-    fn lives(&self, epoch: Ballot) -> bool {
-        let vouched = |peer: &Peer| peer.vouched(self.now, self.options.silence_ticks) == Some(epoch);
-        self.hears(epoch) || self.peers.values().any(vouched)
-    }
-
     /// The highest epoch with a living coordinator other than this node.
     fn living(&self) -> Option<Ballot> {
         let silence = self.options.silence_ticks;
         let said = |peer: &Peer| [peer.claimed(self.now, silence), peer.vouched(self.now, silence)];
-        let believable = |epoch: &Ballot| {
-            Some(*epoch) > self.over && Some(*epoch) >= self.known && self.members.contains(epoch.node)
-        };
+        let believable = |epoch: &Ballot| Some(*epoch) >= self.known && !self.is_resigned(*epoch);
         self.peers.values().flat_map(said).flatten().filter(believable).max()
+    }
+
+    /// Whether its owner has resigned, or is nobody who could coordinate.
+    fn is_resigned(&self, epoch: Ballot) -> bool {
+        self.peers.get(&epoch.node).is_none_or(|peer| peer.resigned == Some(epoch))
     }
 
     fn coordinated(&self) -> Option<Ballot> {
@@ -489,7 +483,9 @@ impl Bully {
         if Some(epoch) > self.known {
             return out.ignore(from, "the epoch that is resigned was never heard of");
         }
-        self.over = self.over.max(Some(epoch));
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.resigned = Some(epoch);
+        }
         if self.phase == (Phase::Following { epoch }) {
             self.look(true, 0, out);
         }
@@ -554,6 +550,7 @@ impl Bully {
     }
 
     fn look(&mut self, evidence: bool, pause: u64, out: &mut Out) {
+        self.known = None;
         self.enter(Phase::Looking { since: self.now, evidence, not_before: self.now + pause });
         self.ask(out);
     }
@@ -569,8 +566,7 @@ impl Bully {
     fn follow_the_living(&mut self, out: &mut Out) {
         let Some(living) = self.living() else {
             if matches!(self.phase, Phase::Following { .. }) {
-                // Its word has lapsed. What is said of older epochs cannot be current any more either.
-                self.known = self.over;
+                // Its word has lapsed.
                 self.look(true, 0, out);
             }
             return;
@@ -583,7 +579,6 @@ impl Bully {
             _ => true,
         };
         if follows {
-            self.over = self.over.max(self.coordinated());
             self.known = Some(living);
             self.enter(Phase::Following { epoch: living });
         }
@@ -602,7 +597,6 @@ impl Bully {
     }
 
     fn resign(&mut self, epoch: Ballot, out: &mut Out) {
-        self.over = self.over.max(Some(epoch));
         self.tell_all(&Message::Resign(Announcement { epoch }), out);
         self.look(false, 0, out);
     }
@@ -613,7 +607,10 @@ impl Bully {
         assert!(!self.victory || matches!(self.phase, Phase::Won { .. }), "a victory without having won");
         match &self.phase {
             Phase::Coordinating { epoch, .. } => assert_eq!(epoch.node, self.id, "coordinates in another's epoch"),
-            Phase::Following { epoch } => assert_ne!(epoch.node, self.id, "follows itself"),
+            Phase::Following { epoch } => {
+                assert_ne!(epoch.node, self.id, "follows itself");
+                assert!(!self.is_resigned(*epoch), "follows an epoch that was resigned");
+            }
             Phase::Electing { answered, waiting, .. } => {
                 assert!(answered.is_disjoint(waiting), "waits for one that has answered");
                 assert!(answered.union(waiting).all(|peer| self.peers.contains_key(peer)), "waits for a stranger");
@@ -622,7 +619,6 @@ impl Bully {
             Phase::Looking { .. } | Phase::Won { .. } => {}
         }
         if let Some((_, epoch)) = self.coordinator() {
-            assert!(Some(epoch) > self.over, "coordinates or follows an epoch that was resigned");
             assert_eq!(Some(epoch), self.known, "the highest known epoch is another one");
         }
     }
