@@ -61,20 +61,23 @@
 mod election;
 mod message;
 mod peer;
+mod phase;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use log::debug;
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::Out;
-use super::paxos::MAX_ROUND_LEAP;
 use super::quorum::Members;
 use super::types::{Ballot, NodeId};
+use message::{implausible, leaps};
 use peer::Peer;
+use phase::Phase;
 
 pub use message::{Announcement, Answer, Election, Heartbeat, Message, Rank};
+pub use phase::{State, Status};
 
 /// No election starts on less silence than this, in ticks: saturated machines stall for 140 to 220 ms.
 pub const MIN_SILENCE_TICKS: u64 = 30;
@@ -107,90 +110,6 @@ impl Default for Options {
             epoch_ticks: 100,
         }
     }
-}
-
-/// What a node is doing about the coordinator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    /// Knows none.
-    Looking {
-        /// Since when it could have found one: since it is eligible.
-        since: u64,
-        /// Whether there was one which is no more.
-        evidence: bool,
-        /// Somebody else should be elected, because the log refused us an epoch, or because we have just died as
-        /// coordinator: we do not stand before.
-        not_before: u64,
-    },
-    /// Stands for election.
-    Electing {
-        /// Since when.
-        since: u64,
-        /// Whether a living coordinator is no reason to end it.
-        forced: bool,
-        /// Who has stood back.
-        answered: BTreeSet<NodeId>,
-        /// Who has yet to answer.
-        waiting: BTreeSet<NodeId>,
-    },
-    /// Stands back, for someone else to become coordinator.
-    Yielding {
-        /// Since when.
-        since: u64,
-        /// For whom.
-        to: NodeId,
-        /// With which rank and in which of its elections, if that one stood for election here.
-        candidate: Option<(Rank, u64)>,
-    },
-    /// Has won, and waits for an epoch.
-    Won {
-        /// Since when.
-        since: u64,
-    },
-    /// Hears a coordinator, or someone who does.
-    Following {
-        /// The epoch; its owner is the coordinator.
-        epoch: Ballot,
-    },
-    /// Is the coordinator.
-    Coordinating {
-        /// The epoch, which this node owns.
-        epoch: Ballot,
-        /// Since when it has been without its majority.
-        alone_since: Option<u64>,
-    },
-}
-
-/// What a node is doing about the coordinator, for observers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Knows no coordinator, and listens.
-    Looking,
-    /// Stands for election.
-    Electing,
-    /// Stands back for someone of higher rank.
-    Yielding,
-    /// Has won, and waits for its epoch.
-    Won,
-    /// Follows a coordinator.
-    Following,
-    /// Is the coordinator.
-    Coordinating,
-}
-
-/// How a node sees the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// The coordinator, if one is known.
-    pub leader: Option<NodeId>,
-    /// Its epoch.
-    pub epoch: Option<Ballot>,
-    /// Whether this node hears a majority in both directions.
-    pub eligible: bool,
-    /// Whom it hears, and who hears it.
-    pub hears: BTreeSet<NodeId>,
-    /// What it is doing.
-    pub state: State,
 }
 
 /// One node's part in the elections.
@@ -480,9 +399,6 @@ impl Bully {
     }
 
     fn on_resign(&mut self, from: NodeId, epoch: Ballot, out: &mut Out) {
-        if Some(epoch) > self.known {
-            return out.ignore(from, "the epoch that is resigned was never heard of");
-        }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.resigned = Some(epoch);
         }
@@ -622,33 +538,6 @@ impl Bully {
             assert_eq!(Some(epoch), self.known, "the highest known epoch is another one");
         }
     }
-}
-
-/// Why a message cannot be meant, whatever is known here.
-fn implausible(from: NodeId, message: &Message) -> Option<&'static str> {
-    match message {
-        Message::Election(Election { rank, .. }) | Message::Heartbeat(Heartbeat { rank, .. }) if rank.id != from => {
-            Some("the rank is another node's")
-        }
-        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch })
-            if epoch.node != from =>
-        {
-            Some("the epoch is another node's")
-        }
-        _ => None,
-    }
-}
-
-/// Epochs grow by one at a time: a single message must not use them up, nor make all that follow unbelievable.
-fn leaps(message: &Message, known: Option<Ballot>) -> Option<&'static str> {
-    let epoch = match message {
-        Message::Election(_) => None,
-        Message::Answer(answer) => answer.coordinator,
-        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch }) => Some(*epoch),
-        Message::Heartbeat(beat) => beat.coordinator,
-    };
-    let bound = known.map_or(0, |known| known.round).saturating_add(MAX_ROUND_LEAP);
-    epoch.is_some_and(|epoch| epoch.round > bound).then_some("the epoch leaps too far above what is known here")
 }
 
 #[cfg(test)]
