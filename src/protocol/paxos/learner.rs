@@ -9,7 +9,8 @@
 //! ballot of its own: asking never changes what is chosen.
 //!
 //! *Caveat*: a value can be chosen in one ballot and then be accepted in later ones, by different acceptors, none of
-//! which gathered a majority. If nobody was told of the choice, asking cannot find it, and the next proposer will.
+//! which gathered a majority. If no record of the choice is left, asking cannot find it; a ballot does, which a node in
+//! service runs by itself ([`super::Options::finish_ticks`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
