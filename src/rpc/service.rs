@@ -142,8 +142,9 @@ impl Service {
 
     fn start(&self, method: &Method, request: Request, grant: Grant) -> Started {
         if !grant.includes(method.role) {
-            let text = format!("forbidden: {} is for the role {:?}; nothing was done", method.name, method.role);
-            return Started::Ready(Err(FORBIDDEN.fault(text.to_lowercase())));
+            let role = format!("{:?}", method.role).to_lowercase();
+            let text = format!("forbidden: {} is for the role {role}; nothing was done", method.name);
+            return Started::Ready(Err(FORBIDDEN.fault(text)));
         }
         if method.lab && !self.core.lab {
             let text = format!("{} is for lab nodes, and {} was started for service", method.name, self.core.id);
