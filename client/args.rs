@@ -13,6 +13,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use synod::history::Options;
+
 use crate::command::help;
 
 /// A small cluster that agrees, and shows how: five Paxos nodes and a shell to drive them.
@@ -44,6 +46,9 @@ pub(crate) enum Action {
     /// Run a local cluster without a shell, for other programs to call, until Ctrl-C or SIGTERM.
     #[command(after_help = UP_EXAMPLES)]
     Up(LocalArgs),
+    /// Check whether a recorded history is linearizable: whether some order explains all that clients saw.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
     /// Make and remove the credentials by which callers and nodes are known.
     #[command(after_help = CREDENTIALS_EXAMPLES)]
     Credentials {
@@ -51,6 +56,18 @@ pub(crate) enum Action {
         #[command(subcommand)]
         action: CredentialsAction,
     },
+}
+
+/// A history to check.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The recording, as JSON lines; `-` is stdin.
+    #[arg(value_name = "HISTORY.jsonl")]
+    pub(crate) file: PathBuf,
+
+    /// How many steps to search for each object before it counts as undecided.
+    #[arg(long, value_name = "STEPS", default_value_t = Options::BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) budget: u64,
 }
 
 /// What can be done about credentials.
@@ -245,7 +262,7 @@ impl Args {
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(&args.shell.local)?,
-            None | Some(Action::Credentials { .. }) => {}
+            None | Some(Action::Credentials { .. } | Action::Check(_)) => {}
             Some(Action::Up(local)) => check_ports(local)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
         }
@@ -356,6 +373,13 @@ Example, a cluster that other machines may call:
   synod serve --id 1 --cluster cluster.toml --credentials credentials.toml --cluster-secret cluster.secret
 and from Python
   ServerProxy('http://alice:SECRET@10.0.0.1:7001').propose(5)";
+
+const CHECK_EXAMPLES: &str = "\
+Exit codes: 0 valid, 1 invalid, 2 undecided, or there was nothing to check; the last line says which.
+
+Examples:
+  synod check history.jsonl
+  synod check --budget 20000000 history.jsonl";
 
 const UP_EXAMPLES: &str = "\
 Examples:

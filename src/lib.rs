@@ -46,6 +46,7 @@
 //! | [`node`] | the driver, and the assembly and disassembly of a node |
 //! | [`lab`] | what only a lab node does: gates |
 //! | [`sim`] | the world in which the same protocols run simulated |
+//! | [`history`] | what clients saw: a recorder, and a checker for linearizability |
 //!
 //! # Invariants, as absences
 //!
@@ -58,6 +59,7 @@
 //!
 //! A test (`tests/tidy.rs`) keeps the first one true. The threads of a node are listed in [`node`].
 
+pub mod history;
 pub mod lab;
 pub mod node;
 pub mod protocol;

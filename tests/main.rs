@@ -8,6 +8,7 @@
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
+//! - [`histories`]: does some order explain what clients saw while nodes were killed? And what does `synod check` say?
 //! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
 //! - [`generations`]: does a message from before a restart act after it?
 //! - [`python`]: does Python's stock client see the same?
@@ -22,6 +23,7 @@ mod durability;
 mod failures;
 mod fuzz;
 mod generations;
+mod histories;
 mod python;
 mod races;
 mod sessions;
