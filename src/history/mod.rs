@@ -1,7 +1,7 @@
 //! What clients saw, and whether any order of their operations explains it.
 //!
 //! A [`Recorder`] notes, on the clients' side, when each operation began, when it ended, and with which answer. The
-//! checker, [`check`], asks for each object (a key, a file, a lock ...) whether the history is *linearizable*: whether
+//! checker, [`check()`], asks for each object (a key, a file, a lock ...) whether the history is *linearizable*: whether
 //! its operations can be put into one order in which each takes effect at a moment between its beginning and its end,
 //! and in which every answer is what the object's sequential specification ([`models`]) gives. If none can, the report
 //! names the fewest operations found that cannot be ordered, and says what the last answer should have been.

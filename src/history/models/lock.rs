@@ -93,7 +93,7 @@ impl Holding {
     fn expired(&self, call: &Call<'_>) -> Option<Self> {
         let ends_ns = call.returned().map_or(u64::MAX, |(at, _)| at.time_ns);
         let grant = self.grant.as_ref()?;
-        (ends_ns.saturating_add(TICK_NS) >= grant.lasts_until_ns).then(|| Self { grant: None, token: self.token })
+        (ends_ns.saturating_add(TICK_NS) >= grant.lasts_until_ns).then_some(Self { grant: None, token: self.token })
     }
 }
 
