@@ -13,6 +13,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use synod::history::Options as CheckOptions;
 use synod::sim::{Filter, MAX_NODES, Options, Protocol};
 
 use crate::command::help;
@@ -49,6 +50,9 @@ pub(crate) enum Action {
     /// Run simulated clusters in which everything fails, and check what must hold all the same.
     #[command(after_help = SIM_EXAMPLES)]
     Sim(SimArgs),
+    /// Check whether a recorded history is linearizable: whether some order explains all that clients saw.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
     /// Make and remove the credentials by which callers and nodes are known.
     #[command(after_help = CREDENTIALS_EXAMPLES)]
     Credentials {
@@ -88,6 +92,18 @@ pub(crate) struct SimArgs {
     /// Where to write what happened [default: sim-SEED.jsonl, after a violation only].
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+}
+
+/// A history to check.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The recording, as JSON lines; `-` is stdin.
+    #[arg(value_name = "HISTORY.jsonl")]
+    pub(crate) file: PathBuf,
+
+    /// How many steps to search for each object before it counts as undecided.
+    #[arg(long, value_name = "STEPS", default_value_t = CheckOptions::BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) budget: u64,
 }
 
 /// What can be done about credentials.
@@ -282,7 +298,7 @@ impl Args {
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(&args.shell.local)?,
-            None | Some(Action::Credentials { .. } | Action::Sim(_)) => {}
+            None | Some(Action::Credentials { .. } | Action::Sim(_) | Action::Check(_)) => {}
             Some(Action::Up(local)) => check_ports(local)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
         }
@@ -403,6 +419,12 @@ Examples:
   synod sim --faults all,stale                  with disks put back from old copies: Paxos does not survive that
 
 Exit codes: 0 all invariants held, 1 one did not, 2 usage.";
+const CHECK_EXAMPLES: &str = "\
+Exit codes: 0 valid, 1 invalid, 2 undecided, or there was nothing to check; the last line says which.
+
+Examples:
+  synod check history.jsonl
+  synod check --budget 20000000 history.jsonl";
 
 const UP_EXAMPLES: &str = "\
 Examples:

@@ -1,6 +1,7 @@
 //! `synod`: the shell and the nodes.
 
 mod args;
+mod check;
 mod cluster;
 mod command;
 mod console;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(Action::Up(args)) => serve::up(args),
         Some(Action::Sim(args)) => simulate::run(args),
         Some(Action::Credentials { action }) => credentials::run(action),
+        Some(Action::Check(args)) => return check::run(args),
     };
     status.into()
 }

@@ -48,6 +48,7 @@
 //! | [`lab`] | what only a lab node does: gates |
 //! | [`sim`] | the world in which the same protocols run simulated |
 //! | `mutants` | only in tests: defects put in on purpose, and the proof that each is found |
+//! | [`history`] | what clients saw: a recorder, and a checker for linearizability |
 //!
 //! # Invariants, as absences
 //!
@@ -63,6 +64,7 @@
 #[macro_use]
 mod mutants;
 
+pub mod history;
 pub mod lab;
 pub mod node;
 pub mod protocol;

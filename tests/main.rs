@@ -8,6 +8,7 @@
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
+//! - [`histories`]: does some order explain what clients saw while nodes were killed? And what does `synod check` say?
 //! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
 //! - [`access`]: who may call what; credentials, the cluster's secret, and a cluster that decides over TLS.
 //! - [`generations`]: does a message from before a restart act after it?
@@ -25,6 +26,7 @@ mod durability;
 mod failures;
 mod fuzz;
 mod generations;
+mod histories;
 mod python;
 mod races;
 mod sessions;
