@@ -20,6 +20,8 @@
 
 pub mod check;
 pub mod disk;
+#[cfg(test)]
+pub(crate) mod explore;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
