@@ -386,7 +386,7 @@ fn spawn(system: System, port: u16, all: &[u16], dir: &Path) -> io::Result<Child
     match system {
         System::Synod => {
             command = Command::new(env!("CARGO_BIN_EXE_synod"));
-            command.args(["serve", "--lab", "--until-stdin-closes", "--id", &port.to_string()]);
+            command.args(["serve", "--until-stdin-closes", "--id", &port.to_string()]);
             command.args(["--listen", &format!("127.0.0.1:{port}")]).arg("--data").arg(dir);
             for other in all {
                 command.arg("--member").arg(format!("{other}=127.0.0.1:{other}"));

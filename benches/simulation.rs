@@ -10,10 +10,10 @@ use std::time::Instant;
 use clap::Parser;
 use rayon::iter::Either;
 use rayon::prelude::*;
-use synod::sim::{Options, Report, Violation, run};
+use synod::sim::{Fault, Options, Report, Tally, Violation, run};
 
 /// Steps a second on one core that the simulation must reach.
-const GOAL: f64 = 200_000.0;
+const GOAL: f64 = 500_000.0;
 
 /// Runs the simulation over many seeds.
 #[derive(Debug, Parser)]
@@ -77,15 +77,11 @@ fn measure(args: &Args) -> Result<(), String> {
         return Err(format!("seed {} did not run the same twice", one.seed));
     }
 
-    let sum = |what: fn(&Report) -> u64| all.iter().map(what).sum::<u64>();
-    println!(
-        "violations 0; {} ballots, {} instances chosen, {} crashes, {} messages lost, {} restarts",
-        sum(|report| report.ballots),
-        sum(|report| report.chosen as u64),
-        sum(|report| report.crashes),
-        sum(|report| report.lost),
-        sum(|report| report.restarts),
-    );
+    let mut tally = Tally::default();
+    all.iter().for_each(|report| tally += report.tally);
+    let faults = Fault::ALL.into_iter().map(|fault| (fault.name(), tally.of(fault)));
+    let counts: Vec<String> = faults.chain(tally.named()).map(|(name, count)| format!("{name} {count}")).collect();
+    println!("violations 0; {}", counts.join("; "));
     Ok(())
 }
 

@@ -13,6 +13,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use synod::sim::{Filter, MAX_NODES, Options, Protocol};
+
 use crate::command::help;
 
 /// A small cluster that agrees, and shows how: five Paxos nodes and a shell to drive them.
@@ -44,6 +46,9 @@ pub(crate) enum Action {
     /// Run a local cluster without a shell, for other programs to call, until Ctrl-C or SIGTERM.
     #[command(after_help = UP_EXAMPLES)]
     Up(LocalArgs),
+    /// Run simulated clusters in which everything fails, and check what must hold all the same.
+    #[command(after_help = SIM_EXAMPLES)]
+    Sim(SimArgs),
     /// Make and remove the credentials by which callers and nodes are known.
     #[command(after_help = CREDENTIALS_EXAMPLES)]
     Credentials {
@@ -51,6 +56,38 @@ pub(crate) enum Action {
         #[command(subcommand)]
         action: CredentialsAction,
     },
+}
+
+/// Which simulated clusters to run.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct SimArgs {
+    /// The protocol whose clients ask, and whose invariants are checked: paxos [default: all there are].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) protocol: Option<Protocol>,
+
+    /// How many seeds to run, counted from --seed [default: 1 if a seed is given, else 1000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+
+    /// The first seed; alone, the only one.
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+
+    /// How many nodes each cluster has [default: 3, 4, 5 or 7, by the seed].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_NODES)))]
+    pub(crate) nodes: Option<u32>,
+
+    /// How many protocol steps things go wrong, before the clusters heal.
+    #[arg(long, value_name = "K", default_value_t = Options::default().steps)]
+    pub(crate) steps: u64,
+
+    /// What may go wrong: all, none, or names with commas between them; crash=2..3 is the third crash only.
+    #[arg(long, value_name = "LIST", default_value_t = Filter::default())]
+    pub(crate) faults: Filter,
+
+    /// Where to write what happened [default: sim-SEED.jsonl, after a violation only].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 /// What can be done about credentials.
@@ -245,7 +282,7 @@ impl Args {
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(&args.shell.local)?,
-            None | Some(Action::Credentials { .. }) => {}
+            None | Some(Action::Credentials { .. } | Action::Sim(_)) => {}
             Some(Action::Up(local)) => check_ports(local)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
         }
@@ -356,6 +393,16 @@ Example, a cluster that other machines may call:
   synod serve --id 1 --cluster cluster.toml --credentials credentials.toml --cluster-secret cluster.secret
 and from Python
   ServerProxy('http://alice:SECRET@10.0.0.1:7001').propose(5)";
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  synod sim                                     a thousand clusters
+  synod sim --seeds 100000                      more of them
+  synod sim --seed 42 --trace run.jsonl         one again, and what happened in it
+  synod sim --nodes 5 --faults loss,crash       with nothing but lost messages and crashes
+  synod sim --faults all,stale                  with disks put back from old copies: Paxos does not survive that
+
+Exit codes: 0 all invariants held, 1 one did not, 2 usage.";
 
 const UP_EXAMPLES: &str = "\
 Examples:

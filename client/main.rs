@@ -9,6 +9,7 @@ mod execute;
 mod scenario;
 mod serve;
 mod shell;
+mod simulate;
 
 use std::env;
 use std::io::IsTerminal;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         None => run_shell(&args.shell),
         Some(Action::Serve(args)) => serve::serve(args),
         Some(Action::Up(args)) => serve::up(args),
+        Some(Action::Sim(args)) => simulate::run(args),
         Some(Action::Credentials { action }) => credentials::run(action),
     };
     status.into()

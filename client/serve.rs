@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use synod::node::{Node, Settings};
 use synod::protocol::types::NodeId;
+use synod::protocol::{paxos, strong};
 use synod::rpc::access::{Access, Secret};
 use synod::rpc::client::{Authorities, Calling};
 use synod::rpc::door::server_config;
@@ -57,7 +58,10 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let calling = Calling { timeout: TIMEOUT, authorization, authorities };
     let tls = args.tls_cert.as_deref().zip(args.tls_key.as_deref());
     let tls = tls.map(|(cert, key)| server_config(cert, key)).transpose().map_err(|error| usage(error.to_string()))?;
-    let settings = Settings { id, members, data, lab: args.lab, access, tls, calling, paxos: Default::default() };
+    // A lab shows the lecture's messages, to all; a service saves what it can.
+    let paxos = paxos::Options { thrifty: !args.lab, ..paxos::Options::default() };
+    let settings =
+        Settings { id, members, data, lab: args.lab, access, tls, calling, paxos, strong: strong::Options::default() };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {

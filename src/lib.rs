@@ -66,6 +66,7 @@ pub mod lab;
 pub mod node;
 pub mod protocol;
 pub mod rpc;
+pub mod service;
 pub mod sim;
 pub mod store;
 pub mod xmlrpc;

@@ -110,9 +110,9 @@ mod switch {
         LateRejectStops: "gives up its ballot for the rejection of another", Scripts;
         RejectTeachesNothing: "does not climb above the ballot that rejected it", Scripts;
         OfferForgotten: "calls a proposal definitely refused whose Accept left", Seeds;
-        DecisionUnsaved: "never saves a decision that a client is told", SeedsByDisk;
-        DecisionBeforeSave: "tells a client of a decision before it is saved", SeedsByDisk;
-        TellsWhatWasNoted: "tells a client of a decision that was only noted", SeedsByDisk;
+        DecisionUnsaved: "never saves a decision that a client is told", Seeds;
+        DecisionBeforeSave: "tells who asks of a decision before it is saved", Scripts;
+        TellsWhatWasNoted: "tells a client of a decision that was only noted", Seeds;
         DecidesAgain: "lets a second decision replace the first", Seeds;
         LearnerMinusOne: "learns from one acceptance less than a majority", Seeds;
         LearnerAddsUpBallots: "learns by adding up acceptances of several ballots", Seeds;
@@ -122,7 +122,7 @@ mod switch {
         LaterGenerationHeard: "listens to a later generation without following", Seeds;
         RestartForgetsNothing: "moves to a new generation with its old memory", Seeds;
         GenerationUnsaved: "never saves that it moved to a new generation", Seeds;
-        GenerationBeforeSave: "speaks out of a new generation before it is saved", SeedsByDisk;
+        GenerationBeforeSave: "speaks out of a new generation before it is saved", Seeds;
         ServiceFollows: "follows a restart although it is in service", Scripts;
     }
 

@@ -11,6 +11,7 @@
 //! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
 //! - [`generations`]: does a message from before a restart act after it?
 //! - [`python`]: does Python's stock client see the same?
+//! - [`simulate`]: what does `synod sim` print, and does what it found show itself again?
 //! - [`door`]: hostile bytes, few descriptors and a stop under load, met by a real node.
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`tidy`]: is what is pure still pure?
@@ -26,6 +27,7 @@ mod python;
 mod races;
 mod sessions;
 mod shell;
+mod simulate;
 mod support;
 mod tidy;
 mod wire;

@@ -36,6 +36,8 @@ fn good_lines_are_taken() {
         "serve --id 8000 --cluster c.toml",
         "serve --id 8000 --cluster c.toml --lab --until-stdin-closes -vvv",
         "serve --id 1 --listen 0.0.0.0:0 --member 1=a:1 --member 2=b:2 --data x",
+        "sim",
+        "sim --protocol paxos --seeds 5 --seed 7 --nodes 15 --steps 10 --faults loss,crash=2..3 --trace t.jsonl -v",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
     }
@@ -64,6 +66,12 @@ fn mistakes_exit_with_2_and_say_what_is_wrong() {
         ("nonsense", "unrecognized subcommand"),
         ("--nodes 3 up", "--nodes is for the shell"),
         ("-c status serve --id 1 --cluster c", "--command is for the shell"),
+        ("sim --nodes 16", "16 is not in 1..=15"),
+        ("sim --seeds 0", "0 is not in 1.."),
+        ("sim --seed -1", "'-1'"),
+        ("sim --protocol raft", "'raft' is no protocol"),
+        ("sim --faults fire", "'fire' is no fault"),
+        ("--nodes 3 sim", "--nodes is for the shell"),
         ("serve --id 1", "--listen"),
         ("serve --id 1 --listen h:1", "--member"),
         ("serve --id 0 --cluster c", "0 is not in 1.."),

@@ -12,9 +12,11 @@ use crate::protocol::Message;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::Outcome;
+use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId};
 use crate::rpc::access::Access;
 use crate::rpc::peers::Peers;
+use crate::service::reply::Reply;
 
 /// What a node is, and the way to its driver. Every call is handed over at once; the receiver yields the answer when
 /// the driver has it, and an error if the driver ended first.
@@ -48,6 +50,50 @@ impl Core {
 
     pub(crate) fn status(&self, from: Option<Instance>, limit: usize) -> Receiver<Snapshot> {
         self.ask(|reply| Input::Status { from, limit, reply })
+    }
+
+    /// A client's command for the services; `keyed` if it carries a request id.
+    pub(crate) fn command(
+        &self,
+        command: Vec<u8>,
+        keyed: bool,
+        deadline_ticks: u64,
+    ) -> Receiver<Result<Reply, Failure>> {
+        self.ask(|reply| Input::Command { command, keyed, deadline_ticks, reply })
+    }
+
+    /// A look at the state: the newest within so many ticks, or without a deadline the one that is here.
+    pub(crate) fn query<T: Send + 'static>(
+        &self,
+        deadline_ticks: Option<u64>,
+        look: impl FnOnce(&Strong) -> T + Send + 'static,
+    ) -> Receiver<Result<T, Failure>> {
+        self.ask(|reply| {
+            let query = move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(look));
+            Input::Query { query: Box::new(query), deadline_ticks }
+        })
+    }
+
+    /// Waits until a look at the state finds something, or so many ticks are over; the look is told when it is the last.
+    pub(crate) fn watch<T: Send + 'static>(
+        &self,
+        deadline_ticks: u64,
+        mut look: impl FnMut(&Strong, bool) -> Option<T> + Send + 'static,
+    ) -> Receiver<T> {
+        self.ask(|reply| {
+            let watch = move |strong: &Strong, last: bool| match look(strong, last) {
+                Some(found) => {
+                    _ = reply.send(found);
+                    true
+                }
+                None => last,
+            };
+            Input::Watch { watch: Box::new(watch), deadline_ticks }
+        })
+    }
+
+    pub(crate) fn elect(&self) -> Receiver<()> {
+        self.ask(|reply| Input::Elect { reply })
     }
 
     fn ask<T>(&self, input: impl FnOnce(SyncSender<T>) -> Input) -> Receiver<T> {

@@ -12,14 +12,16 @@ use jiff::Zoned;
 use log::{info, warn};
 
 use super::scribe::{Job, Scribe, Task};
-use super::status::{Counters, InstanceStatus, Snapshot};
+use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::paxos::{Outcome, Proposal};
+use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
 use crate::protocol::{Effect, Event, Message, Out, Record};
 use crate::rpc::peers::{Outgoing, Peers};
 use crate::rpc::text;
+use crate::service::reply::Reply;
 use crate::store::decided_files::Line;
 use crate::store::{Store, StoreError};
 
@@ -32,9 +34,23 @@ const MAX_LATE_TICKS: u32 = 5;
 /// After so many ticks without an input the store may do its housekeeping.
 const IDLE_TICKS: u32 = 50;
 
+/// Reads the state, once it may: sends its own answer to whoever waits.
+pub(crate) type Query = Box<dyn FnOnce(Result<&Strong, Failure>) + Send>;
+/// Looks whether what it waits for has come, and answers if so; asked for the last time, it answers in any case.
+pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
+
 /// What reaches the driver.
-#[derive(Debug)]
 pub(crate) enum Input {
+    /// A client's command for the services; `keyed` if it carries a request id.
+    Command { command: Vec<u8>, keyed: bool, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
+    /// A client reads: the newest state within so many ticks, or without a deadline the state that is here.
+    Query { query: Query, deadline_ticks: Option<u64> },
+    /// A client waits for the state to change.
+    Watch { watch: Watch, deadline_ticks: u64 },
+    /// Hold an election here.
+    Elect { reply: SyncSender<()> },
+    /// A peer's process has ended.
+    Disconnected(NodeId),
     /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
     Call { sender: Sender, message: Message, reply: SyncSender<Reaction> },
     /// What came back from a peer, or was let go by a gate.
@@ -82,6 +98,8 @@ enum Action {
     Tell(SyncSender<Option<Remembered>>, Option<Remembered>),
     Restarted(SyncSender<u64>, u64),
     Write(Task),
+    Reply(SyncSender<Result<Reply, Failure>>, Result<Reply, Failure>),
+    Read(Query, Result<(), Failure>),
 }
 
 pub(super) struct Driver {
@@ -92,7 +110,13 @@ pub(super) struct Driver {
     scribe: Scribe,
     /// The clients that wait for an outcome.
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
+    commands: BTreeMap<RequestId, SyncSender<Result<Reply, Failure>>>,
+    queries: BTreeMap<RequestId, Query>,
+    /// With the tick at which each is asked for the last time.
+    watches: Vec<(u64, Watch)>,
+    has_new_watches: bool,
     next_request: u64,
+    now_ticks: u64,
     next_tick: Instant,
     idle_ticks: u32,
     out: Out,
@@ -110,6 +134,7 @@ impl Driver {
         inbox: Receiver<Input>,
         peers: Arc<Peers>,
         scribe: Scribe,
+        first_request: u64,
     ) -> Self {
         Self {
             host,
@@ -118,7 +143,14 @@ impl Driver {
             peers,
             scribe,
             clients: BTreeMap::new(),
-            next_request: 0,
+            commands: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            watches: Vec::new(),
+            has_new_watches: false,
+            // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
+            // to one of this life. Half of what an XML-RPC integer holds is left to count up.
+            next_request: first_request >> 2,
+            now_ticks: 0,
             next_tick: Instant::now(),
             idle_ticks: 0,
             out: Out::default(),
@@ -149,10 +181,17 @@ impl Driver {
             }
             let due = self.ticks_due();
             for _ in 0..due {
+                self.now_ticks += 1;
                 self.host.on_tick(&mut self.out);
                 self.collect(None, None);
             }
+            // Twice: what our own acceptor says of the first may let more leave.
+            for _ in 0..2 {
+                self.host.flush(&mut self.out);
+                self.collect(None, None);
+            }
             self.perform(due > 0 || stopping)?;
+            self.look(due > 0);
             if due > 0 {
                 self.peers.release_expired();
                 self.idle_ticks = self.idle_ticks.saturating_add(due);
@@ -196,8 +235,7 @@ impl Driver {
             }
             Input::Propose { wish, reply } => {
                 self.counters.proposals += 1;
-                self.next_request += 1;
-                let request = RequestId(self.next_request);
+                let request = self.name();
                 self.clients.insert(request, reply);
                 let Wish { instance, value, deadline_ticks, impatient, ballot_ticks } = wish;
                 let proposal = Proposal { request, instance, value, deadline_ticks, impatient, ballot_ticks };
@@ -216,9 +254,60 @@ impl Driver {
                 self.collect(None, None);
                 self.actions.push(Action::Tell(reply, known));
             }
+            Input::Command { command, keyed, deadline_ticks, reply } => {
+                let request = self.name();
+                let Some(strong) = self.host.strong_mut() else { return };
+                self.commands.insert(request, reply);
+                strong.command(request, command, keyed, deadline_ticks, &mut self.out);
+                self.collect(None, None);
+            }
+            Input::Query { query, deadline_ticks: None } => self.actions.push(Action::Read(query, Ok(()))),
+            Input::Query { query, deadline_ticks: Some(deadline_ticks) } => {
+                let request = self.name();
+                let Some(strong) = self.host.strong_mut() else { return };
+                self.queries.insert(request, query);
+                strong.read(request, deadline_ticks, &mut self.out);
+                self.collect(None, None);
+            }
+            Input::Watch { watch, deadline_ticks } => {
+                self.watches.push((self.now_ticks.saturating_add(deadline_ticks), watch));
+                self.has_new_watches = true;
+            }
+            Input::Elect { reply } => {
+                let Some(strong) = self.host.strong_mut() else { return };
+                strong.elect(&mut self.out);
+                self.collect(None, None);
+                _ = reply.send(());
+            }
+            Input::Disconnected(peer) => {
+                if let Some(strong) = self.host.strong_mut() {
+                    strong.disconnected(peer, &mut self.out);
+                }
+                self.collect(None, None);
+            }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Stop => {}
         }
+    }
+
+    const fn name(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    /// Lets those who wait for a change look, when there was one or their time is up.
+    fn look(&mut self, ticked: bool) {
+        let Some(strong) = self.host.strong_mut() else { return };
+        let changed = strong.take_changes().count() > 0;
+        let news = changed || std::mem::take(&mut self.has_new_watches);
+        if self.watches.is_empty() || !(news || ticked) {
+            return;
+        }
+        let (strong, now) = (&*strong, self.now_ticks);
+        self.watches.retain_mut(|(deadline, watch)| {
+            let last = *deadline <= now;
+            !((news || last) && watch(strong, last))
+        });
     }
 
     /// Turns the effects of one step into actions: what is addressed to the caller becomes the answer to its call, what
@@ -243,6 +332,16 @@ impl Driver {
                         }
                     }
                     Effect::Notify(Event::Ignored { reason, .. }) => reaction.ignored = Some(reason),
+                    Effect::Notify(Event::Replied { request, result }) => {
+                        if let Some(client) = self.commands.remove(&request) {
+                            self.actions.push(Action::Reply(client, result));
+                        }
+                    }
+                    Effect::Notify(Event::Readable { request, result }) => {
+                        if let Some(query) = self.queries.remove(&request) {
+                            self.actions.push(Action::Read(query, result));
+                        }
+                    }
                     Effect::Notify(event) => {
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
                     }
@@ -282,7 +381,7 @@ impl Driver {
                 actions.push(Action::Write(Task::Clear));
             }
             Event::Proposing { .. } => counters.ballots += 1,
-            Event::Ignored { .. } => {}
+            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } => {}
         }
     }
 
@@ -333,6 +432,12 @@ impl Driver {
                 Action::React(caller, reaction) => _ = caller.send(reaction),
                 Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
+                Action::Reply(client, result) => _ = client.send(result),
+                Action::Read(query, result) => {
+                    if let Some(strong) = self.host.strong() {
+                        query(result.map(|()| strong));
+                    }
+                }
                 Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
             }
         }
@@ -367,6 +472,7 @@ impl Driver {
             ballots_running: paxos.running(),
             files_pending: self.scribe.pending() + self.tasks.len(),
             counters: self.counters,
+            strong: self.host.strong().map(StrongStatus::of),
         }
     }
 }

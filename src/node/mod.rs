@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use crate::protocol::host::{self, Host};
 use crate::protocol::paxos;
 use crate::protocol::quorum::Members;
+use crate::protocol::strong;
 use crate::protocol::types::NodeId;
 use crate::rpc::access::Access;
 use crate::rpc::client::Calling;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub calling: Calling,
     /// What the protocol can be told.
     pub paxos: paxos::Options,
+    /// What election, log and snapshots can be told.
+    pub strong: strong::Options,
 }
 
 /// Why a node did not start, or stopped.
@@ -104,7 +107,7 @@ impl Node {
     /// # Errors
     /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
     pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        let Settings { id, members, data, lab, access, tls, calling, paxos } = settings;
+        let Settings { id, members, data, lab, access, tls, calling, paxos, strong } = settings;
         let ids = Members::new(members.keys().copied())
             .filter(|ids| ids.contains(id))
             .ok_or_else(|| NodeError::Settings(format!("node {id} is not among the members it was given")))?;
@@ -130,15 +133,18 @@ impl Node {
             .rebuild(store.decisions()?.into_iter().map(line).collect())
             .map_err(io("bringing the decided files up to date"))?;
 
-        let seed = getrandom::u64().map_err(|error| NodeError::Io {
-            doing: "asking for a random number",
-            source: io::Error::other(error.to_string()),
-        })?;
-        let host = Host::new(id, ids, host::Options { lab, paxos }, durable, seed);
+        let random = || {
+            getrandom::u64().map_err(|error| NodeError::Io {
+                doing: "asking for a random number",
+                source: io::Error::other(error.to_string()),
+            })
+        };
+        let seed = random()?;
+        let host = Host::new(id, ids, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
         let (inbox, inputs) = channel();
         let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
-        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe);
+        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, random()?);
         let core = Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, inbox };
         let core = Arc::new(core);
         let service = Arc::new(Service::new(core.clone()));

@@ -1,7 +1,10 @@
 //! What a node says about itself.
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::durable::Remembered;
-use crate::protocol::types::{Ballot, Instance};
+use crate::protocol::strong::Strong;
+use crate::protocol::types::{Ballot, Instance, NodeId};
 
 /// The state of a node's protocols at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,59 @@ pub struct Snapshot {
     pub files_pending: usize,
     /// What the node has counted since it was started.
     pub counters: Counters,
+    /// The replicated log; absent in a node that has none.
+    pub strong: Option<StrongStatus>,
+}
+
+/// How a node's election, log and services are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrongStatus {
+    /// The coordinator, if one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<NodeId>,
+    /// Its epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Ballot>,
+    /// What this node does about elections: looking, electing, yielding, won, following, coordinating.
+    pub state: String,
+    /// Whether it hears a majority in both directions.
+    pub eligible: bool,
+    /// Whom it hears, and who hears it.
+    pub hears: Vec<NodeId>,
+    /// Whether it may vote: not while its memory is empty or damaged and nobody has repaired it.
+    pub votes: bool,
+    /// The last slot of its log.
+    pub length: u64,
+    /// The last slot known to be chosen.
+    pub committed: u64,
+    /// The last slot applied.
+    pub applied: u64,
+    /// The last slot that a snapshot stands for; 0 if there is none.
+    pub snapshot: u64,
+    /// The hash of the services' state, in hexadecimal: equal on all nodes that have applied as much.
+    pub state_hash: String,
+    /// Calls that wait here for the leader.
+    pub waiting: u64,
+}
+
+impl StrongStatus {
+    pub(crate) fn of(strong: &Strong) -> Self {
+        let (status, memory) = (strong.bully().status(), strong.log().memory());
+        Self {
+            leader: status.leader,
+            epoch: status.epoch,
+            state: format!("{:?}", status.state).to_lowercase(),
+            eligible: status.eligible,
+            hears: status.hears.into_iter().collect(),
+            votes: memory.proven && !strong.is_broken(),
+            length: memory.length(),
+            committed: memory.committed,
+            applied: strong.applied(),
+            snapshot: memory.snapshot.as_ref().map_or(0, |snapshot| snapshot.slot),
+            state_hash: format!("{:016x}", strong.services().state_hash()),
+            waiting: strong.waiting() as u64,
+        }
+    }
 }
 
 /// What a node knows of one instance.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Record;
+use super::log::memory::Memory;
 use super::types::{Ballot, Instance, Value};
 
 /// A node's memory.
@@ -18,6 +19,10 @@ pub struct Durable {
     pub instances: BTreeMap<Instance, Remembered>,
     /// The decided instances, in the order in which this node learned them.
     pub decided: Vec<Instance>,
+    /// The replicated log.
+    pub log: Memory,
+    /// Whether the log was found damaged, and is empty for that reason.
+    pub log_damaged: bool,
 }
 
 /// What is remembered of one instance. Lamport's acceptor keeps the first two.
@@ -33,7 +38,14 @@ pub struct Remembered {
 
 impl Default for Durable {
     fn default() -> Self {
-        Self { generation: 1, followed: false, instances: BTreeMap::new(), decided: Vec::new() }
+        Self {
+            generation: 1,
+            followed: false,
+            instances: BTreeMap::new(),
+            decided: Vec::new(),
+            log: Memory::default(),
+            log_damaged: false,
+        }
     }
 }
 
@@ -54,8 +66,11 @@ impl Durable {
                     self.decided.push(instance.clone());
                 }
             }
+            Record::Log(record) => self.log.apply(record),
             Record::Generation { generation, followed } => {
-                *self = Self { generation: *generation, followed: *followed, ..Self::default() };
+                // A restart forgets the log, but not whether this node's memory was whole: see `log`.
+                let log = Memory { proven: self.log.proven, ..Memory::default() };
+                *self = Self { generation: *generation, followed: *followed, log, ..Self::default() };
             }
         }
     }

@@ -24,8 +24,10 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::durable::{Durable, Remembered};
+use super::log::memory::Memory;
 use super::paxos::{self, Outcome, Paxos, Proposal};
 use super::quorum::Members;
+use super::strong::{self, Strong};
 use super::types::{Instance, NodeId};
 use super::{Event, Message, Out, Record};
 
@@ -53,6 +55,8 @@ pub struct Options {
     pub lab: bool,
     /// What can be set about single-decree Paxos.
     pub paxos: paxos::Options,
+    /// What can be set about the replicated log; without, the node has none.
+    pub strong: Option<strong::Options>,
 }
 
 /// All protocols of a node.
@@ -65,17 +69,23 @@ pub struct Host {
     /// Whether the node merely followed the others into its generation.
     followed: bool,
     paxos: Paxos,
+    strong: Option<Strong>,
     rng: Pcg64Mcg,
 }
 
 impl Host {
     /// Starts from what the node remembers. The seed decides the lengths of pauses, and nothing else.
     #[must_use]
-    pub fn new(id: NodeId, members: Members, options: Options, durable: Durable, seed: u64) -> Self {
+    pub fn new(id: NodeId, members: Members, options: Options, mut durable: Durable, seed: u64) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let (generation, followed) = (durable.generation, durable.followed);
+        let log = std::mem::take(&mut durable.log);
         let paxos = Paxos::new(id, members.clone(), options.paxos, durable, Pcg64Mcg::seed_from_u64(rng.random()));
-        Self { id, members, options, generation, followed, paxos, rng }
+        let strong = options.strong.map(|options| {
+            let rng = Pcg64Mcg::seed_from_u64(rng.random());
+            Strong::new(id, members.clone(), options, log, rng)
+        });
+        Self { id, members, options, generation, followed, paxos, strong, rng }
     }
 
     /// Handles one message, unless it comes from a stranger or out of another generation.
@@ -106,6 +116,10 @@ impl Host {
         match message {
             Message::Paxos(message) => self.paxos.on_message(from, message, out),
             Message::Elsewhere => {}
+            message => match &mut self.strong {
+                Some(strong) => strong.on_message(from, message, out),
+                None => out.ignore(from, "this node has no replicated log"),
+            },
         }
         self.check();
     }
@@ -113,6 +127,9 @@ impl Host {
     /// One tick (10 ms) has passed.
     pub fn on_tick(&mut self, out: &mut Out) {
         self.paxos.on_tick(out);
+        if let Some(strong) = &mut self.strong {
+            strong.on_tick(out);
+        }
         self.check();
     }
 
@@ -127,9 +144,29 @@ impl Host {
         self.paxos.tell(instance, out)
     }
 
+    /// The batch of inputs has ended: what may leave together leaves now.
+    pub fn flush(&mut self, out: &mut Out) {
+        if let Some(strong) = &mut self.strong {
+            strong.flush(out);
+        }
+        self.check();
+    }
+
+    /// The election, the log and the services; absent in a node without a replicated log.
+    #[must_use]
+    pub const fn strong(&self) -> Option<&Strong> {
+        self.strong.as_ref()
+    }
+
+    /// The same, for clients' calls. Every step ends with [`Host::flush`], sooner or later.
+    pub const fn strong_mut(&mut self) -> Option<&mut Strong> {
+        self.strong.as_mut()
+    }
+
     /// Forgets everything, and moves to a new generation. The lab's `restart`.
     pub fn restart(&mut self, out: &mut Out) {
-        let stays = self.followed && self.paxos.instances().is_empty();
+        let logged = self.strong.as_ref().is_some_and(|strong| strong.log().memory().accepted.is_some());
+        let stays = self.followed && self.paxos.instances().is_empty() && !logged;
         let generation = if stays { self.generation } else { self.generation.saturating_add(1) };
         self.enter(generation, false, out);
     }
@@ -144,6 +181,13 @@ impl Host {
         if !mutant!(RestartForgetsNothing) {
             self.paxos = Paxos::new(self.id, self.members.clone(), self.options.paxos, fresh, seed);
         }
+        if let (Some(strong), Some(options)) = (&mut self.strong, self.options.strong) {
+            strong.abandon(out);
+            // A restart forgets the log, but not whether this node's memory was whole.
+            let log = Memory { proven: strong.log().memory().proven, ..Memory::default() };
+            let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
+            *strong = Strong::new(self.id, self.members.clone(), options, log, rng);
+        }
         out.save(Record::Generation { generation, followed });
         out.notify(Event::Restarted { generation });
     }
@@ -151,6 +195,11 @@ impl Host {
     fn check(&self) {
         if cfg!(debug_assertions) && self.paxos.instances().len() < 64 {
             self.paxos.check_invariants();
+        }
+        if cfg!(debug_assertions)
+            && let Some(strong) = &self.strong
+        {
+            strong.check_invariants();
         }
     }
 

@@ -18,18 +18,24 @@
 //!
 //! # The parts
 //!
-//! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`durable`] is what a
-//! node remembers, rebuilt from its records.
+//! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`bully`] elects, [`log`]
+//! replicates, and [`strong`] joins the two to the services;
+//! [`durable`] is what a node remembers, rebuilt from its records.
 
+pub mod bully;
 pub mod durable;
 pub mod host;
+pub mod log;
 pub mod paxos;
 pub mod quorum;
+pub mod strong;
 pub mod types;
 
-use log::debug;
+use ::log::debug;
 
+use crate::service::reply::Reply;
 use paxos::Outcome;
+use strong::Failure;
 use types::{Ballot, Instance, NodeId, RequestId, Value};
 
 /// What a step asks of the world, in an order that matters.
@@ -55,6 +61,12 @@ pub enum Effect {
 pub enum Message {
     /// Single-decree Paxos.
     Paxos(paxos::Message),
+    /// The replicated log.
+    Log(log::Message),
+    /// Who coordinates.
+    Bully(bully::Message),
+    /// Calls on their way to the leader, and back.
+    Strong(strong::Message),
     /// "I live in a later generation", the answer to a message of an earlier one. The envelope says which.
     Elsewhere,
 }
@@ -68,6 +80,20 @@ pub enum Event {
         request: RequestId,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// A client's command was applied, or will not be.
+    Replied {
+        /// Which one.
+        request: RequestId,
+        /// What the services said, or why nothing is known of it.
+        result: Result<Reply, Failure>,
+    },
+    /// A client's read may be answered from the state here, or will not be.
+    Readable {
+        /// Which one.
+        request: RequestId,
+        /// Why not.
+        result: Result<(), Failure>,
     },
     /// A proposer starts a ballot.
     Proposing {
@@ -127,6 +153,8 @@ pub enum Record {
         /// What was chosen.
         value: Value,
     },
+    /// Something about the replicated log.
+    Log(log::memory::Record),
     /// All earlier records are void; a new generation begins, or a followed one is claimed (see [`host`]).
     Generation {
         /// Its number.
@@ -195,8 +223,26 @@ impl Out {
     }
 }
 
+impl From<strong::Message> for Message {
+    fn from(message: strong::Message) -> Self {
+        Self::Strong(message)
+    }
+}
+
+impl From<log::Message> for Message {
+    fn from(message: log::Message) -> Self {
+        Self::Log(message)
+    }
+}
+
 impl From<paxos::Message> for Message {
     fn from(message: paxos::Message) -> Self {
         Self::Paxos(message)
+    }
+}
+
+impl From<bully::Message> for Message {
+    fn from(message: bully::Message) -> Self {
+        Self::Bully(message)
     }
 }

@@ -59,6 +59,12 @@ impl Tally {
         }
     }
 
+    /// Whether this node has answered.
+    #[must_use]
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.0.contains(&node)
+    }
+
     /// Whether a majority has answered.
     #[must_use]
     pub fn is_majority(&self, members: &Members) -> bool {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::introspect::Capability;
 use super::wire::Answer;
+use crate::node::status::StrongStatus;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 use crate::xmlrpc;
 
@@ -14,6 +15,7 @@ use crate::xmlrpc;
 #[serde(untagged)]
 pub(super) enum Returned {
     Acceptor(Answer),
+    Strong(Box<super::strong::answers::Answer>),
     Proposed(Proposed),
     Decided(Decided),
     Restarted(Restarted),
@@ -146,6 +148,9 @@ pub struct Status {
     pub instances: Vec<InstanceRow>,
     /// What it has counted.
     pub counters: BTreeMap<String, u64>,
+    /// Election, log and services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<StrongStatus>,
 }
 
 /// A member of the cluster.

@@ -99,6 +99,15 @@ pub enum CallError {
     Arguments(#[from] EncodeError),
 }
 
+impl CallError {
+    /// Whether nobody listens at the address.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let (Self::Unreachable(Error::Io(error)) | Self::NoAnswer(Error::Io(error))) = self else { return false };
+        error.kind() == io::ErrorKind::ConnectionRefused
+    }
+}
+
 impl Client {
     /// A client of `HOST:PORT` that waits so long for an answer.
     #[must_use]

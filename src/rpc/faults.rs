@@ -100,9 +100,85 @@ pub const FORBIDDEN: FaultKind = FaultKind {
               'synod credentials add NAME --role ROLE'.",
 };
 
+/// A compare-and-set lost.
+pub const COMPARE: FaultKind = FaultKind {
+    code: 116,
+    name: "compare",
+    definite: true,
+    meaning: "the key has another version than the one compared with, which the text names; nothing was written. Get it,               and compare again.",
+};
+/// There is no such post or file.
+pub const NOT_FOUND: FaultKind = FaultKind {
+    code: 117,
+    name: "not found",
+    definite: true,
+    meaning: "there is no such post or file; nothing was changed.",
+};
+/// There is such a file already.
+pub const EXISTS: FaultKind = FaultKind {
+    code: 118,
+    name: "exists",
+    definite: true,
+    meaning: "there is such a file already; it was not changed.",
+};
+/// The token's grant is over.
+pub const FENCED: FaultKind = FaultKind {
+    code: 119,
+    name: "fenced",
+    definite: true,
+    meaning: "the token's lock has a newer holder, or none any more; nothing was written. Acquire the lock anew.",
+};
+/// The caller does not hold the lock.
+pub const NOT_HOLDER: FaultKind = FaultKind {
+    code: 120,
+    name: "not the holder",
+    definite: true,
+    meaning: "the owner neither holds the lock nor waits for it; nothing was changed.",
+};
+/// A later call of the client was applied.
+pub const SUPERSEDED: FaultKind = FaultKind {
+    code: 121,
+    name: "superseded",
+    definite: false,
+    meaning: "a later call of the same client was applied: this one was not applied now, but may have been before. Number               your calls in the order in which you make them.",
+};
+/// The request id was another call's.
+pub const REUSED: FaultKind = FaultKind {
+    code: 122,
+    name: "reused",
+    definite: true,
+    meaning: "the request id was given to another call before; nothing was done. Give each call a number of its own.",
+};
+/// What happened since then is not kept.
+pub const FORGOTTEN: FaultKind = FaultKind {
+    code: 123,
+    name: "forgotten",
+    definite: true,
+    meaning: "not all that happened since that counter is kept. List anew, and go on from there.",
+};
+
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 11] =
-    [UNAVAILABLE, PREEMPTED, UNKNOWN, RESTARTED, STOPPED, NOT_A_LAB, IGNORED, FULL, TOO_LARGE, BAD_OPTION, FORBIDDEN];
+pub const FAULTS: [FaultKind; 19] = [
+    UNAVAILABLE,
+    PREEMPTED,
+    UNKNOWN,
+    RESTARTED,
+    STOPPED,
+    NOT_A_LAB,
+    IGNORED,
+    FULL,
+    TOO_LARGE,
+    BAD_OPTION,
+    FORBIDDEN,
+    COMPARE,
+    NOT_FOUND,
+    EXISTS,
+    FENCED,
+    NOT_HOLDER,
+    SUPERSEDED,
+    REUSED,
+    FORGOTTEN,
+];
 
 impl FaultKind {
     /// A fault of this kind.

@@ -50,7 +50,7 @@ pub(super) fn page(node: &str, address: &str) -> String {
          or, in Python:</p>\n<pre>from xmlrpc.client import ServerProxy\nnode = ServerProxy(\"http://{address}\")\n\
          print(node.propose(5)[\"value\"])</pre>\n"
     );
-    for method in METHODS {
+    for method in METHODS.iter() {
         let name = escape(method.name);
         _ = write!(
             html,
@@ -97,7 +97,7 @@ mod tests {
         let page = page("<script>", "a\"b'&");
         assert!(page.contains("node &lt;script&gt;") && page.contains("a&quot;b&#39;&amp;"));
         assert!(!page.contains("<script"));
-        for method in METHODS {
+        for method in METHODS.iter() {
             assert!(page.contains(&format!("id=\"{}\"", method.name)), "{}", method.name);
         }
     }

@@ -1,6 +1,8 @@
 //! The method table: names, signatures, help. What a node serves, what `system.*` tells, and what arguments are read
 //! all come from here.
 
+use std::sync::LazyLock;
+
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,8 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::Envelope;
+use super::{strong, wire_strong};
+use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 use crate::xmlrpc;
@@ -17,7 +21,7 @@ use crate::xmlrpc;
 pub struct Method {
     /// The name on the wire.
     pub name: &'static str,
-    id: Id,
+    pub(super) id: Id,
     /// The types of the result and of the parameters, as `system.methodSignature` gives them: one row for each number
     /// of parameters.
     pub signatures: &'static [&'static [&'static str]],
@@ -32,7 +36,7 @@ pub struct Method {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Id {
+pub(super) enum Id {
     Propose,
     Decided,
     Prepare,
@@ -54,10 +58,31 @@ enum Id {
     MethodHelp,
     Multicall,
     Validator(Test),
+    /// A service on the replicated log.
+    Strong(strong::methods::Id),
+    /// A message of election, log or forwarded calls.
+    Said(&'static str),
 }
 
 /// All methods, by name.
-pub static METHODS: &[Method] = &[
+pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
+    let said = wire_strong::NAMES.map(|name| Method {
+        name,
+        id: Id::Said(name),
+        signatures: &[&["struct", "struct", "struct"]],
+        usage: "message, envelope",
+        help: "For nodes among themselves: a message of the election or of the replicated log.",
+        lab: false,
+        role: Role::Peer,
+    });
+    let tables = BASE.iter().chain(strong::methods::METHODS).chain(strong::methods::LAB_METHODS).chain(&said);
+    let mut all: Vec<Method> = tables.copied().collect();
+    all.sort_unstable_by_key(|method| method.name);
+    all
+});
+
+/// The methods of single-decree Paxos, of the lab and of the node itself.
+static BASE: &[Method] = &[
     Method {
         name: "accept",
         id: Id::Accept,
@@ -336,7 +361,7 @@ pub static METHODS: &[Method] = &[
 pub(super) enum Request {
     Propose { value: Value, instance: Instance, options: ProposeOptions },
     Decided { instance: Instance },
-    Message { message: paxos::Message, envelope: Option<Envelope> },
+    Message { message: Message, envelope: Option<Envelope> },
     Restart,
     Status { instance: Option<Instance> },
     Version,
@@ -351,6 +376,7 @@ pub(super) enum Request {
     MethodSignature { name: String },
     MethodHelp { name: String },
     Validator { test: Test, argument: xmlrpc::Value },
+    Strong(strong::Request),
 }
 
 /// The last argument of `propose`.
@@ -413,19 +439,19 @@ impl Method {
             Id::Prepare => {
                 let (ballot, instance, envelope): (_, Option<_>, _) = Deserialize::deserialize(params)?;
                 let instance = instance.unwrap_or_default();
-                Ok(Request::Message { message: paxos::Message::Prepare { instance, ballot }, envelope })
+                Ok(Request::Message { message: paxos::Message::Prepare { instance, ballot }.into(), envelope })
             }
             Id::Accept => {
                 let (ballot, value, instance, envelope) = ballot_and_value(params)?;
-                Ok(Request::Message { message: paxos::Message::Accept { instance, ballot, value }, envelope })
+                Ok(Request::Message { message: paxos::Message::Accept { instance, ballot, value }.into(), envelope })
             }
             Id::Commit => {
                 let (ballot, value, instance, envelope) = ballot_and_value(params)?;
-                Ok(Request::Message { message: paxos::Message::Commit { instance, ballot, value }, envelope })
+                Ok(Request::Message { message: paxos::Message::Commit { instance, ballot, value }.into(), envelope })
             }
             Id::Learn => {
                 let (ask, envelope): (learner::Ask, _) = Deserialize::deserialize(params)?;
-                Ok(Request::Message { message: paxos::Message::Learn(ask), envelope: Some(envelope) })
+                Ok(Request::Message { message: paxos::Message::Learn(ask).into(), envelope: Some(envelope) })
             }
             Id::Restart => no_parameters(params, Request::Restart),
             Id::Status => {
@@ -468,6 +494,14 @@ impl Method {
                 let (argument,) = Deserialize::deserialize(params)?;
                 Ok(Request::Validator { test, argument })
             }
+            Id::Strong(id) => strong::read(id, params).map(Request::Strong),
+            Id::Said(name) => {
+                let (members, envelope) = Deserialize::deserialize(params)?;
+                let message = wire_strong::message(name, members).ok_or_else(|| {
+                    D::Error::custom(format!("{name} lacks a member, or has one that cannot be meant"))
+                })?;
+                Ok(Request::Message { message, envelope: Some(envelope) })
+            }
             Id::Multicall => Err(D::Error::custom("system.multicall cannot call itself")),
         }
     }
@@ -500,7 +534,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_complete() {
         assert!(METHODS.windows(2).all(|pair| pair[0].name < pair[1].name));
-        for method in METHODS {
+        for method in METHODS.iter() {
             assert!(std::ptr::eq(Method::named(method.name).unwrap(), method));
             assert!(!method.help.is_empty() && !method.signatures.is_empty(), "{}", method.name);
             let required = if method.usage.starts_with('[') || method.usage.is_empty() {

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::client::{CallError, Calling, Client};
 use super::wire::{self, Answer, Envelope, Item};
+use super::wire_strong;
 use crate::lab::gates::Gates;
 use crate::node::driver::Input;
 use crate::protocol::host::Sender;
@@ -53,6 +54,8 @@ pub enum Kind {
     Accept,
     Commit,
     Learn,
+    /// A message of election, log or forwarded calls.
+    Strong(&'static str),
     /// An answer. It travels back with the call, and no gate holds it.
     Answer,
 }
@@ -65,7 +68,10 @@ impl Kind {
     /// The method's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::CALLS.iter().find(|(_, kind)| *kind == self).map_or("answer", |(name, _)| name)
+        match self {
+            Self::Strong(name) => name,
+            kind => Self::CALLS.iter().find(|(_, known)| *known == kind).map_or("answer", |(name, _)| name),
+        }
     }
 }
 
@@ -73,7 +79,8 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        Self::CALLS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or(())
+        let strong = || wire_strong::NAMES.iter().find(|known| **known == name).map(|name| Self::Strong(name));
+        Self::CALLS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).or_else(strong).ok_or(())
     }
 }
 
@@ -86,7 +93,10 @@ impl Outgoing {
             Message::Paxos(paxos::Message::Accept { .. }) => Kind::Accept,
             Message::Paxos(paxos::Message::Commit { .. }) => Kind::Commit,
             Message::Paxos(paxos::Message::Learn(_)) => Kind::Learn,
-            _ => Kind::Answer,
+            _ => match wire_strong::name(&self.message) {
+                Some(name) => Kind::Strong(name),
+                None => Kind::Answer,
+            },
         }
     }
 
@@ -95,7 +105,7 @@ impl Outgoing {
             Message::Paxos(paxos::Message::Accept { value, .. } | paxos::Message::Commit { value, .. }) => {
                 value.as_str().len()
             }
-            _ => 0,
+            message => wire_strong::weight(message),
         }
     }
 }
@@ -279,6 +289,10 @@ impl Line {
                 Err(error) => {
                     if std::mem::replace(&mut self.is_up, false) {
                         info!("{} does not answer: {error}", self.peer);
+                    }
+                    // Nobody listens there any more: its process has ended, and no timeout says so sooner.
+                    if error.is_refused() && self.inbox.send(Input::Disconnected(self.peer)).is_err() {
+                        return;
                     }
                     continue;
                 }

@@ -21,9 +21,9 @@ use super::introspect::{PAGE_POLICY, capabilities, page};
 use super::methods::{METHODS, Method, ProposeOptions, Request};
 use super::multicall::{self, Item, OneCall};
 use super::peers::Kind;
-use super::text;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
+use super::{strong, text};
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
 use crate::node::status::{InstanceStatus, Snapshot};
@@ -56,6 +56,7 @@ enum Started {
     Decided(Receiver<Option<Remembered>>),
     Restart(Receiver<u64>),
     Status(Receiver<Snapshot>),
+    Strong(strong::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
 }
 
@@ -155,7 +156,11 @@ impl Service {
             Request::Message { envelope: Some(_), .. } if !grant.is_node() => Started::Ready(Err(
                 FORBIDDEN.fault("forbidden: only nodes of the cluster speak as such; nothing was done")
             )),
-            Request::Message { message, envelope } => self.message(message.into(), envelope),
+            Request::Message { message, envelope } => self.message(message, envelope),
+            Request::Strong(request) => match strong::start(&self.core, request) {
+                Ok(started) => Started::Strong(started),
+                Err(fault) => Started::Ready(Err(fault)),
+            },
             Request::Restart => Started::Restart(self.core.restart()),
             Request::Status { instance } => {
                 let limit = if instance.is_some() { 1 } else { STATUS_INSTANCES };
@@ -296,6 +301,9 @@ impl Service {
                 let message = format!("Node on port {} has been restarted.", self.core.id);
                 Ok(Returned::Restarted(Restarted { generation, message }))
             }
+            Started::Strong(started) => {
+                strong::finish(&self.core, started).map(|answer| Returned::Strong(Box::new(answer)))
+            }
             Started::Status(snapshot) => Ok(Returned::Status(Box::new(self.status(wait(snapshot)?)))),
             Started::GateWait { kind, to, count, timeout } => {
                 let held = self.core.peers.gates().wait_for(kind, to, count, timeout) as u64;
@@ -357,6 +365,7 @@ impl Service {
             generation: snapshot.generation,
             uptime_ms: Instant::now().saturating_duration_since(core.since).as_millis() as u64,
             instances: snapshot.instances.into_iter().map(instance_row).collect(),
+            log: snapshot.strong,
             counters: [
                 ("ballots", counters.ballots),
                 ("ballots_running", snapshot.ballots_running as u64),
@@ -413,7 +422,7 @@ fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer,
     Ok(answer)
 }
 
-fn wait<T>(answer: Receiver<T>) -> Result<T, Fault> {
+pub(super) fn wait<T>(answer: Receiver<T>) -> Result<T, Fault> {
     // The driver answers everything it took, by the deadline at the latest; it drops what it holds when it ends.
     answer
         .recv()

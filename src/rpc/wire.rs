@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
+use super::wire_strong::{self, Fields};
 use crate::protocol::Message;
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::{self, learner};
@@ -45,11 +46,15 @@ pub(super) enum Params<'a> {
     Prepare(Ballot, &'a Instance, Envelope),
     Value(Ballot, &'a Value, &'a Instance, Envelope),
     Learn(&'a learner::Ask, Envelope),
+    Strong(Box<Fields>, Envelope),
 }
 
 /// The method and the parameters of a message; `None` for one that is an answer.
 pub(super) fn call(message: &Message, envelope: Envelope) -> Option<(&'static str, Params<'_>)> {
-    let Message::Paxos(message) = message else { return None };
+    let Message::Paxos(message) = message else {
+        let name = wire_strong::name(message)?;
+        return Some((name, Params::Strong(Box::new(wire_strong::fields(message)), envelope)));
+    };
     match message {
         paxos::Message::Prepare { instance, ballot } => Some(("prepare", Params::Prepare(*ballot, instance, envelope))),
         paxos::Message::Accept { instance, ballot, value } => {
@@ -69,7 +74,7 @@ pub(super) fn call(message: &Message, envelope: Envelope) -> Option<(&'static st
 
 /// The answer to a message: what the acceptor says. Which members are there depends on the call; peers also hear the
 /// generation, and why a message was ignored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the members are the interface's, and described in the method table")]
 pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,14 +92,27 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learned: Option<learner::Answer>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) said: Option<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
 }
 
+/// A message of election, log or forwarded calls that answers another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Said {
+    method: String,
+    members: Box<Fields>,
+}
+
 /// A protocol's answer in the members of the result.
 pub(super) fn answer(message: &Message) -> Answer {
-    let Message::Paxos(message) = message else { return Answer::default() };
+    let Message::Paxos(message) = message else {
+        let members = || Box::new(wire_strong::fields(message));
+        let said = wire_strong::name(message).map(|name| Said { method: name.to_owned(), members: members() });
+        return Answer { said, ..Answer::default() };
+    };
     match message.clone() {
         paxos::Message::Promise { ballot, accepted, .. } => {
             let (accepted_ballot, accepted_value) = accepted.unzip();
@@ -117,7 +135,10 @@ pub(super) fn answer(message: &Message) -> Answer {
 
 /// The message that an answer to `asked` stands for; `None` if the asked one ignored it.
 pub(super) fn understand(asked: &Message, answer: Answer) -> Option<Message> {
-    let Message::Paxos(asked) = asked else { return None };
+    let Message::Paxos(asked) = asked else {
+        let Said { method, members } = answer.said?;
+        return wire_strong::message(&method, *members);
+    };
     let message = match asked {
         paxos::Message::Prepare { instance, ballot } => {
             let (instance, ballot) = (instance.clone(), *ballot);

@@ -12,14 +12,16 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::log::warn;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Decision, Store, StoreError};
+use super::{Decision, Store, StoreError, log_tables};
 use crate::protocol::Record;
 use crate::protocol::durable::Durable;
+use crate::protocol::log::{self, memory::Memory};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// Records written until a checkpoint is due even if the node is busy. The log, some 8 MiB then, is written over from its
 /// beginning: a sync of blocks that exist already costs half of one that makes the file grow.
 const CHECKPOINT_RECORDS: usize = 1024;
@@ -100,6 +102,7 @@ impl Sqlite {
             let create = |connection: &mut Connection, id: NodeId| -> rusqlite::Result<()> {
                 let transaction = connection.transaction()?;
                 transaction.execute_batch(SCHEMA)?;
+                transaction.execute_batch(log_tables::SCHEMA)?;
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 let crc = checksum(&["node", &id.to_string(), "1", "false"]);
                 transaction.execute("INSERT INTO node VALUES (?1, 1, 0, ?2)", params![id.number(), crc])?;
@@ -168,6 +171,7 @@ impl Sqlite {
         let transaction = self.connection.transaction()?;
         for record in records {
             match record {
+                Record::Log(record) => log_tables::write(&transaction, record)?,
                 Record::Promise { instance, ballot } => {
                     let ballot = ballot.to_string();
                     transaction.prepare_cached("INSERT OR REPLACE INTO promised VALUES (?1, ?2, ?3)")?.execute(
@@ -199,6 +203,7 @@ impl Sqlite {
                 }
                 Record::Generation { generation, followed } => {
                     transaction.execute_batch("DELETE FROM promised; DELETE FROM accepted; DELETE FROM decided")?;
+                    log_tables::clear(&transaction)?;
                     // SQLite's integers are signed; one restart a nanosecond would take 292 years to get there.
                     let signed = i64::try_from(*generation).unwrap_or(i64::MAX);
                     let crc = checksum(&["node", &id.to_string(), &signed.to_string(), &followed.to_string()]);
@@ -254,6 +259,21 @@ impl Store for Sqlite {
             durable.apply(&Record::Decide { instance, ballot, value: Value::new(&value) });
             Some(())
         })?;
+        durable.log = match log_tables::read(&self.connection).map_err(|source| self.failed(source))? {
+            Ok(memory) => memory,
+            Err(what) => {
+                // What is left cannot be trusted; what the other nodes have can.
+                warn!(
+                    "{}: {what}; this node takes no part in quorums until the others have repaired it",
+                    self.file.display()
+                );
+                durable.log_damaged = true;
+                let transaction = self.connection.unchecked_transaction().map_err(|source| self.failed(source))?;
+                log_tables::clear(&transaction).map_err(|source| self.failed(source))?;
+                transaction.commit().map_err(|source| self.failed(source))?;
+                Memory::default()
+            }
+        };
         Ok(durable)
     }
 
@@ -268,7 +288,7 @@ impl Store for Sqlite {
         if !sync {
             mode(&self.connection, "FULL").map_err(|source| self.failed(source))?;
         }
-        self.since_checkpoint += records.len();
+        self.since_checkpoint += records.iter().map(weight).sum::<usize>();
         if self.since_checkpoint >= CHECKPOINT_RECORDS {
             self.checkpoint()?;
         }
@@ -289,8 +309,21 @@ impl Store for Sqlite {
     }
 }
 
+/// How much of the log of writes a record takes, in records of the usual size.
+fn weight(record: &Record) -> usize {
+    match record {
+        Record::Log(log::memory::Record::Append { entries, .. } | log::memory::Record::Sync { entries, .. }) => {
+            1 + entries.iter().map(|entry| entry.command.weight()).sum::<usize>() / 4096
+        }
+        Record::Log(log::memory::Record::Install { snapshot, .. } | log::memory::Record::Compact { snapshot, .. }) => {
+            1 + snapshot.state.len() / 4096
+        }
+        _ => 1,
+    }
+}
+
 /// CRC-32 of a row: its table and its fields, each ended by a byte that no field holds.
-fn checksum(fields: &[&str]) -> u32 {
+pub(super) fn checksum(fields: &[&str]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for field in fields {
         hasher.update(field.as_bytes());

@@ -133,11 +133,14 @@ pub struct Options {
     pub learn_ticks: u64,
     /// How many instances a node holds.
     pub max_instances: usize,
+    /// Whether a first ballot asks only as many acceptors as a majority needs, and the rest when those are late. Phase
+    /// 1 and 2 need no more (2.2: "a majority of acceptors"); a lecture's figures, and the lab, send to all.
+    pub thrifty: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ballot_ticks: 40, max_pause_ticks: 64, learn_ticks: 100, max_instances: 1_000_000 }
+        Self { ballot_ticks: 40, max_pause_ticks: 64, learn_ticks: 100, max_instances: 1_000_000, thrifty: false }
     }
 }
 
@@ -175,9 +178,11 @@ pub struct Paxos {
     instances: BTreeMap<Instance, Remembered>,
     /// The ballots that this node runs, at most one per instance; each lives as long as a client waits for it.
     proposers: BTreeMap<Instance, Proposer>,
-    /// Decided instances whose record was only noted: before anyone outside is told, it is saved.
+    /// Decided instances whose record was only noted: saved before anyone who asks is told.
     noted: BTreeSet<Instance>,
     learner: Learner,
+    /// Members that let a thrifty ballot wait and have not been heard since.
+    silent: BTreeSet<NodeId>,
 }
 
 impl Paxos {
@@ -196,11 +201,13 @@ impl Paxos {
             proposers,
             noted: BTreeSet::new(),
             learner,
+            silent: BTreeSet::new(),
         }
     }
 
     /// Handles one message of a member or, for Prepare, Accept and Commit, of a guest.
     pub fn on_message(&mut self, from: NodeId, message: Message, out: &mut Out) {
+        self.silent.remove(&from);
         match message {
             Message::Prepare { instance, ballot } => self.on_prepare(from, instance, ballot, out),
             Message::Promise { instance, ballot, accepted } => self.on_promise(from, &instance, ballot, accepted, out),
@@ -366,19 +373,15 @@ impl Paxos {
         self.learner.decided(instance);
         let (instance, value) = (instance.clone(), value.clone());
         let record = Record::Decide { instance: instance.clone(), ballot, value: value.clone() };
-        // A client that is told relies on it. Otherwise it can be learned again.
-        if self.proposers.contains_key(&instance) {
-            out.save(record);
-        } else {
-            self.noted.insert(instance.clone());
-            out.note(record);
-        }
+        // Without haste: what makes a value chosen is the acceptances of a majority, and those are saved.
+        self.noted.insert(instance.clone());
+        out.note(record);
         out.notify(Event::Decided { instance: instance.clone(), ballot, value });
         self.answer_decided(&instance, out);
     }
 
-    /// Somebody outside is going to be told what is known of an instance: what was only noted is saved first. Otherwise
-    /// a crash of the machine could make all nodes forget what a client was told, until someone proposes again.
+    /// Somebody outside asks this node what it knows of an instance: what was only noted is saved first, so that it
+    /// does not know less later, also when the machine loses power.
     pub fn tell(&mut self, instance: &Instance, out: &mut Out) -> Option<Remembered> {
         let known = self.instances.get(instance).cloned();
         if let Some((ballot, value)) = known.as_ref().and_then(|known| known.decided.clone())

@@ -9,6 +9,9 @@ use crate::protocol::quorum::{Members, Tally};
 use crate::protocol::types::{Ballot, Instance, NodeId, RequestId, Value};
 use crate::protocol::{Event, Out, Record};
 
+/// How long a thrifty ballot waits for those it asked, in ticks: longer than any sync takes that is not in trouble.
+const WIDEN_TICKS: u64 = 5;
+
 /// One instance's proposer on one node. Several clients may wait for it; ballots carry the first one's value.
 #[derive(Debug, Clone)]
 pub(super) struct Proposer {
@@ -18,6 +21,9 @@ pub(super) struct Proposer {
     ballot_ticks: u64,
     /// When the phase is over, in ticks.
     until_ticks: u64,
+    /// The members that the phase has not asked, and when it will, in ticks.
+    spared: Vec<NodeId>,
+    widen_ticks: u64,
     attempts: u32,
     /// The values with which an Accept has left, and the last ballot in which: from then on only a decision tells what
     /// became of them.
@@ -109,7 +115,7 @@ impl Paxos {
         proposer.phase = Phase::Preparing { ballot, promised, adopted };
         out.save(Record::Promise { instance: instance.clone(), ballot });
         out.notify(Event::Proposing { instance: instance.clone(), ballot });
-        for to in self.members.others(self.id) {
+        for to in self.asked_first(instance) {
             out.send(to, Message::Prepare { instance: instance.clone(), ballot });
         }
         self.accept_if_promised(instance, out);
@@ -169,8 +175,42 @@ impl Paxos {
         proposer.until_ticks = self.now_ticks.saturating_add(proposer.ballot_ticks);
         proposer.phase = Phase::Accepting { ballot, value: value.clone(), accepted: Tally::default() };
         // To the others first: they write while our own acceptor does.
-        for to in self.members.others(self.id).chain([self.id]) {
+        for to in self.asked_first(instance).into_iter().chain([self.id]) {
             out.send(to, Message::Accept { instance: instance.clone(), ballot, value: value.clone() });
+        }
+    }
+
+    /// Whom a phase asks first, beside ourselves: all, except that a thrifty node's first ballot asks only as many as a
+    /// majority needs. Any majority will do, and every acceptor spared spares a sync.
+    fn asked_first(&mut self, instance: &Instance) -> Vec<NodeId> {
+        let Some(proposer) = self.proposers.get_mut(instance) else { return Vec::new() };
+        let mut asked: Vec<NodeId> = self.members.others(self.id).collect();
+        proposer.spared.clear();
+        if self.options.thrifty && proposer.attempts == 1 {
+            // Starting behind ourselves, so that the nodes share the work; those that were silent last.
+            asked.sort_by_key(|&other| (self.silent.contains(&other), other < self.id));
+            proposer.spared = asked.split_off(self.members.majority() - 1);
+        }
+        proposer.widen_ticks = self.now_ticks.saturating_add(WIDEN_TICKS);
+        asked
+    }
+
+    /// Those asked did not all answer in time: asks the others too, and prefers them from now on.
+    fn widen(&mut self, instance: &Instance, out: &mut Out) {
+        let Some(proposer) = self.proposers.get_mut(instance) else { return };
+        let spared = std::mem::take(&mut proposer.spared);
+        let (tally, message) = match &proposer.phase {
+            Phase::Pausing => return,
+            Phase::Preparing { ballot, promised, .. } => {
+                (promised, Message::Prepare { instance: instance.clone(), ballot: *ballot })
+            }
+            Phase::Accepting { ballot, value, accepted } => {
+                (accepted, Message::Accept { instance: instance.clone(), ballot: *ballot, value: value.clone() })
+            }
+        };
+        self.silent.extend(tally.missing(&self.members).into_iter().filter(|late| !spared.contains(late)));
+        for to in spared {
+            out.send(to, message.clone());
         }
     }
 
@@ -248,6 +288,8 @@ impl Paxos {
                     proposer.trouble = proposer.trouble_now(&self.members);
                     self.pause(&instance);
                 }
+            } else if proposer.widens(now) {
+                self.widen(&instance, out);
             }
         }
     }
@@ -259,6 +301,7 @@ impl Paxos {
         let bound = 1_u64.checked_shl(proposer.attempts).unwrap_or(u64::MAX).min(self.options.max_pause_ticks);
         proposer.until_ticks = self.now_ticks + self.rng.random_range(1..=bound.max(1));
         proposer.phase = Phase::Pausing;
+        proposer.spared.clear();
     }
 
     /// Tells all clients of a decided instance, whoever's ballot decided it.
@@ -282,6 +325,8 @@ impl Proposer {
             phase: Phase::Pausing,
             ballot_ticks,
             until_ticks: 0,
+            spared: Vec::new(),
+            widen_ticks: 0,
             attempts: 0,
             offered: BTreeMap::new(),
             highest_round: 0,
@@ -301,7 +346,11 @@ impl Proposer {
     }
 
     fn is_due(&self, now: u64) -> bool {
-        self.until_ticks <= now || self.waiters.iter().any(|waiter| waiter.deadline_ticks <= now)
+        self.until_ticks <= now || self.widens(now) || self.waiters.iter().any(|waiter| waiter.deadline_ticks <= now)
+    }
+
+    const fn widens(&self, now: u64) -> bool {
+        !self.spared.is_empty() && self.widen_ticks <= now
     }
 
     /// What stands in the way: the last ballot's trouble, or the silence of the running one.
@@ -351,13 +400,15 @@ impl std::hash::Hash for Proposer {
             waiters,
             phase,
             highest_round,
+            spared,
             ballot_ticks: _,
             until_ticks: _,
+            widen_ticks: _,
             attempts: _,
             offered: _,
             trouble: _,
         } = self;
-        (waiters, phase, highest_round).hash(hasher);
+        (waiters, phase, highest_round, spared).hash(hasher);
     }
 }
 

@@ -40,7 +40,13 @@ impl Subject for Decree {
     type Told = Value;
 
     fn start(id: NodeId, durable: Durable) -> Self {
-        let options = Options { ballot_ticks: 1, max_pause_ticks: 1, learn_ticks: u64::MAX / 2, max_instances: 1 };
+        let options = Options {
+            ballot_ticks: 1,
+            max_pause_ticks: 1,
+            learn_ticks: u64::MAX / 2,
+            max_instances: 1,
+            thrifty: false,
+        };
         Self(Paxos::new(id, members(3), options, durable, rand::SeedableRng::seed_from_u64(1)))
     }
 
@@ -80,11 +86,8 @@ impl Subject for Decree {
     }
 
     fn carries(message: &HostMessage) -> bool {
-        !matches!(
-            message,
-            HostMessage::Elsewhere
-                | HostMessage::Paxos(Message::Learn(_) | Message::Learned(_) | Message::Committed { .. })
-        )
+        let HostMessage::Paxos(message) = message else { return false };
+        !matches!(message, Message::Learn(_) | Message::Learned(_) | Message::Committed { .. })
     }
 
     fn told(event: Event) -> Option<Value> {
@@ -109,7 +112,7 @@ type Named = (&'static str, fn(&World<Decree>, &Here) -> bool);
 fn sent(state: &Here) -> impl Iterator<Item = (NodeId, &Message)> {
     state.network.values().filter_map(|envelope| match &envelope.message {
         HostMessage::Paxos(message) => Some((envelope.from, message)),
-        HostMessage::Elsewhere => None,
+        _ => None,
     })
 }
 

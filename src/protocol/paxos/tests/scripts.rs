@@ -65,6 +65,8 @@ scripts! {
     restart_moves_the_generation
     second_value_in_a_ballot_is_refused
     strangers_are_ignored
+    thrifty_asks_no_more_than_a_majority
+    thrifty_widens_when_those_asked_are_silent
     unknown_after_accept_left
     unknown_although_rejected
 }

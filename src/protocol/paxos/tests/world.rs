@@ -190,6 +190,7 @@ impl World {
                 max_pause_ticks: key(args, "max-pause")?.unwrap_or(defaults.max_pause_ticks),
                 learn_ticks: learn_ticks.unwrap_or(defaults.learn_ticks),
                 max_instances: key(args, "max-instances")?.unwrap_or(defaults.max_instances),
+                thrifty: key(args, "thrifty")?.unwrap_or(defaults.thrifty),
             },
             seed: key(args, "seed")?.unwrap_or(1),
             learning: learn_ticks.is_some(),
@@ -204,8 +205,13 @@ impl World {
         node.lives += 1;
         let seed = self.seed ^ u64::from(id.number()) << 8 ^ node.lives;
         let members = self.members.clone().expect("a script begins with `cluster`");
-        node.host =
-            Some(Host::new(id, members, host::Options { lab: true, paxos: self.options }, node.disk.read(), seed));
+        node.host = Some(Host::new(
+            id,
+            members,
+            host::Options { lab: true, paxos: self.options, strong: None },
+            node.disk.read(),
+            seed,
+        ));
     }
 
     fn crash(&mut self, id: NodeId) -> Fallible {
@@ -454,7 +460,10 @@ fn message(args: &mut ArgumentConsumer<'_>) -> Fallible<HostMessage> {
 
 fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ballot>) {
     match message {
+        HostMessage::Strong(_) => ("Strong", None, None),
+        HostMessage::Log(_) => ("Log", None, None),
         HostMessage::Elsewhere => ("Elsewhere", None, None),
+        HostMessage::Bully(_) => ("Bully", None, None),
         HostMessage::Paxos(message) => match message {
             Message::Prepare { instance, ballot } => ("Prepare", Some(instance), Some(*ballot)),
             Message::Promise { instance, ballot, .. } => ("Promise", Some(instance), Some(*ballot)),
@@ -510,6 +519,7 @@ pub(super) fn shown_message(message: &HostMessage) -> String {
 
 pub(super) fn shown_record(record: &Record) -> String {
     match record {
+        Record::Log(record) => format!("{record:?}"),
         Record::Promise { instance, ballot } => format!("{}promise {ballot}", label(instance)),
         Record::Accept { instance, ballot, value } => format!("{}acceptance {ballot} '{value}'", label(instance)),
         Record::Decide { instance, ballot, value } => format!("{}decision '{value}' in {ballot}", label(instance)),
@@ -522,6 +532,7 @@ pub(super) fn shown_record(record: &Record) -> String {
 /// What the outside is told: a line, or nothing where the effects beside it say the same.
 pub(super) fn told(id: NodeId, event: &Event) -> String {
     match event {
+        Event::Replied { .. } | Event::Readable { .. } => String::new(),
         Event::Answered { request, outcome } => format!("{id} answers #{}: {}\n", request.0, shown_outcome(outcome)),
         Event::Ignored { from, reason } => {
             let from = if *from == NodeId::GUEST { "the guest".to_owned() } else { from.to_string() };

@@ -1,0 +1,659 @@
+//! Bully: who coordinates. Source: Garcia-Molina, "Elections in a Distributed Computing System" (1982), section 3; the
+//! textbook's Election, Answer and Coordinator.
+//!
+//! # What it guarantees
+//!
+//! An election is an optimisation: whoever believes itself coordinator, the log stays safe. Winning therefore gives no
+//! authority. The winner asks the log for a new epoch ([`Bully::take_victory`]), which a majority must promise; only then
+//! it is coordinator ([`Bully::established`]). So there is at most one coordinator per epoch, an epoch being a ballot
+//! that one node owns, and epochs are as durable as the log makes them. Nothing here is.
+//!
+//! A set of nodes of which each hears a majority gets one coordinator, and keeps it as long as the coordinator hears a
+//! majority: whatever the others hear, and whoever comes back.
+//!
+//! # The story
+//!
+//! 1. Every node tells every other, now and then and whenever something changes, that it is there, whom it hears, and
+//!    which coordinator it hears (Heartbeat).
+//! 2. A node is *eligible* while it hears a majority in both directions, itself included. Only an eligible node stands
+//!    for election, says "ok", or wins. A coordinator that is not for a while says so (Resign) and steps down: so a deaf
+//!    and a mute one step down alike.
+//! 3. A node follows the coordinator of the highest epoch that it hears, or that a peer hears and *vouches* for. Any two
+//!    majorities share a node, so every eligible node hears the coordinator or someone who vouches: a ring, a bridge or a
+//!    chain of nodes has no reason for a second election.
+//! 4. A node with no such coordinator looks for one: it asks all for a heartbeat. With *evidence* that there was one and
+//!    is no more (its process was seen to die, it resigned, or 300 ms of silence) it stands as soon as all whom it hears
+//!    have answered without vouching. Without (it has just started, or had no majority) it stands when it hears all
+//!    members, and else after 300 ms: a node that comes back finds the living coordinator first.
+//! 5. A candidate sends Election, with its rank, to all whom it hears. Rank is (epoch, counter, id): who knows more
+//!    wins, the id breaks ties. A receiver of higher rank answers "ok" and stands itself; one of lower rank stands
+//!    back, and says that too, so that nobody waits for it; one that hears the coordinator says so instead.
+//! 6. A candidate to whom all have stood back has won; those who stay silent are waited for a moment, and a majority
+//!    must have answered. One who was told "ok" waits for a Coordinator, and looks again if none comes.
+//! 7. With its epoch promised by a majority, the winner tells all (Coordinator).
+//!
+//! # Messages
+//!
+//! | message | who sends it | when | who handles it |
+//! |---|---|---|---|
+//! | Election | candidate, to all whom it hears | it has no coordinator, or is forced | everybody |
+//! | Answer | whoever got an Election | at once | the candidate, in that election only |
+//! | Coordinator | coordinator, to all | its epoch was promised | everybody |
+//! | Heartbeat | everybody, to all | every 50 ms, on a change, and when asked | everybody |
+//! | Resign | coordinator, to all | it has lost its majority; and if someone still takes it for coordinator | followers |
+//!
+//! # Invariants
+//!
+//! Who coordinates owns the epoch, and was told by the log that it is promised. Nobody follows itself, an epoch that was
+//! resigned, or one lower than it followed before while that may live. A victory is asked for once. The tests assert that a core gets one
+//! coordinator within a bound, that none changes afterwards, and that the messages of an election stay below c·n².
+//!
+//! # Caveats
+//!
+//! - Among nodes that do not all hear each other, two candidates may not know of one another and both ask for an epoch.
+//!   One that misses a member therefore waits a moment longer, so that a shared neighbour can call it back; if that
+//!   fails, the log's ballots decide.
+//! - Nothing is leased: a coordinator that was stopped for long believes in itself until it hears of a higher epoch. The
+//!   log must have a majority confirm whatever it serves.
+//! - With `preempt` a node stands against a coordinator of lower rank. While entries flow, the coordinator mostly knows
+//!   more, and so keeps its place until they pause.
+
+mod election;
+mod message;
+mod peer;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use log::debug;
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use super::Out;
+use super::paxos::MAX_ROUND_LEAP;
+use super::quorum::Members;
+use super::types::{Ballot, NodeId};
+use peer::Peer;
+
+pub use message::{Announcement, Answer, Election, Heartbeat, Message, Rank};
+
+/// No election starts on less silence than this, in ticks: saturated machines stall for 140 to 220 ms.
+pub const MIN_SILENCE_TICKS: u64 = 30;
+
+/// What can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The textbook's rule: a node that outranks the coordinator stands against it.
+    pub preempt: bool,
+    /// How often a node says that it is there, in ticks.
+    pub heartbeat_ticks: u64,
+    /// After how many ticks without a word a node counts as silent; at least [`MIN_SILENCE_TICKS`].
+    pub silence_ticks: u64,
+    /// How long a candidate waits for an answer, in ticks.
+    pub answer_ticks: u64,
+    /// How long a node that was told "ok" waits for a Coordinator, in ticks.
+    pub coordinator_ticks: u64,
+    /// How long a winner waits for its epoch, in ticks.
+    pub epoch_ticks: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            preempt: false,
+            heartbeat_ticks: 5,
+            silence_ticks: MIN_SILENCE_TICKS,
+            answer_ticks: 6,
+            coordinator_ticks: 30,
+            epoch_ticks: 100,
+        }
+    }
+}
+
+/// What a node is doing about the coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Knows none.
+    Looking {
+        /// Since when it could have found one: since it is eligible.
+        since: u64,
+        /// Whether there was one which is no more.
+        evidence: bool,
+        /// Somebody else should be elected, because the log refused us an epoch, or because we have just died as
+        /// coordinator: we do not stand before.
+        not_before: u64,
+    },
+    /// Stands for election.
+    Electing {
+        /// Since when.
+        since: u64,
+        /// Whether a living coordinator is no reason to end it.
+        forced: bool,
+        /// Who has stood back.
+        answered: BTreeSet<NodeId>,
+        /// Who has yet to answer.
+        waiting: BTreeSet<NodeId>,
+    },
+    /// Stands back, for someone else to become coordinator.
+    Yielding {
+        /// Since when.
+        since: u64,
+        /// For whom.
+        to: NodeId,
+        /// With which rank and in which of its elections, if that one stood for election here.
+        candidate: Option<(Rank, u64)>,
+    },
+    /// Has won, and waits for an epoch.
+    Won {
+        /// Since when.
+        since: u64,
+    },
+    /// Hears a coordinator, or someone who does.
+    Following {
+        /// The epoch; its owner is the coordinator.
+        epoch: Ballot,
+    },
+    /// Is the coordinator.
+    Coordinating {
+        /// The epoch, which this node owns.
+        epoch: Ballot,
+        /// Since when it has been without its majority.
+        alone_since: Option<u64>,
+    },
+}
+
+/// What a node is doing about the coordinator, for observers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Knows no coordinator, and listens.
+    Looking,
+    /// Stands for election.
+    Electing,
+    /// Stands back for someone of higher rank.
+    Yielding,
+    /// Has won, and waits for its epoch.
+    Won,
+    /// Follows a coordinator.
+    Following,
+    /// Is the coordinator.
+    Coordinating,
+}
+
+/// How a node sees the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The coordinator, if one is known.
+    pub leader: Option<NodeId>,
+    /// Its epoch.
+    pub epoch: Option<Ballot>,
+    /// Whether this node hears a majority in both directions.
+    pub eligible: bool,
+    /// Whom it hears, and who hears it.
+    pub hears: BTreeSet<NodeId>,
+    /// What it is doing.
+    pub state: State,
+}
+
+/// One node's part in the elections.
+#[derive(Debug, Clone)]
+pub struct Bully {
+    id: NodeId,
+    members: Members,
+    options: Options,
+    rng: Pcg64Mcg,
+    /// Ticks since the start. Only differences count.
+    now: u64,
+    /// What this node's log knows.
+    rank: Rank,
+    peers: BTreeMap<NodeId, Peer>,
+    phase: Phase,
+    /// The highest epoch that was followed or coordinated; nothing lower is believed.
+    known: Option<Ballot>,
+    /// The highest epoch that was resigned; nothing up to it is believed.
+    over: Option<Ballot>,
+    /// The number of our last election. Starts anywhere, so that an answer of an earlier life does not count.
+    number: u64,
+    /// A victory that nobody has taken yet.
+    victory: bool,
+    /// When all were last asked for a heartbeat.
+    asked: Option<u64>,
+    /// When the next heartbeat is due.
+    next_beat: u64,
+    /// When the last one went to all, and what it said.
+    last_beat: Option<(u64, Heartbeat)>,
+    /// No pre-emption before.
+    next_preempt: u64,
+}
+
+impl Bully {
+    /// Starts with nothing but the cluster.
+    #[must_use]
+    pub fn new(id: NodeId, members: Members, options: Options, mut rng: Pcg64Mcg) -> Self {
+        let options = Options { silence_ticks: options.silence_ticks.max(MIN_SILENCE_TICKS), ..options };
+        let peers = members.others(id).map(|peer| (peer, Peer::default())).collect();
+        let number = rng.random_range(0..1 << 30);
+        Self {
+            id,
+            members,
+            options,
+            rng,
+            now: 0,
+            rank: Rank { epoch: None, counter: 0, id },
+            peers,
+            phase: Phase::Looking { since: 0, evidence: false, not_before: 0 },
+            known: None,
+            over: None,
+            number,
+            victory: false,
+            asked: None,
+            next_beat: 0,
+            last_beat: None,
+            next_preempt: 0,
+        }
+    }
+
+    /// Handles one message of a member.
+    pub fn on_message(&mut self, from: NodeId, message: Message, out: &mut Out) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return out.ignore(from, "the sender has no part in elections here");
+        };
+        if let Some(reason) = implausible(from, &message).or_else(|| leaps(&message, self.known.max(self.rank.epoch))) {
+            return out.ignore(from, reason);
+        }
+        if !peer.arrived(self.now) {
+            return out.ignore(from, "the sender's process has just been seen to die");
+        }
+        match message {
+            Message::Election(election) => self.on_election(from, election, out),
+            Message::Answer(answer) => self.on_answer(from, answer),
+            Message::Coordinator(Announcement { epoch }) => self.on_coordinator(from, epoch, out),
+            Message::Heartbeat(beat) => self.on_heartbeat(from, &beat, out),
+            Message::Resign(Announcement { epoch }) => self.on_resign(from, epoch, out),
+        }
+        self.review(out);
+    }
+
+    /// One tick (10 ms) has passed.
+    pub fn on_tick(&mut self, out: &mut Out) {
+        self.now += 1;
+        match self.phase {
+            Phase::Coordinating { epoch, .. } => self.watch_majority(epoch, out),
+            Phase::Following { epoch } if self.options.preempt => self.preempt(epoch, out),
+            _ => {}
+        }
+        self.review(out);
+        if self.now >= self.next_beat {
+            self.beat(false, out);
+        }
+    }
+
+    /// What the node's log knows now. The host says so after every step of the log.
+    pub fn set_rank(&mut self, epoch: Option<Ballot>, counter: u64) {
+        (self.rank.epoch, self.rank.counter) = (epoch, counter);
+    }
+
+    /// Whether this node has won since this was last asked, and so should have a new epoch promised.
+    #[must_use]
+    pub fn take_victory(&mut self) -> bool {
+        std::mem::take(&mut self.victory)
+    }
+
+    /// The log says that a majority has promised this node's epoch: it is coordinator.
+    pub fn established(&mut self, epoch: Ballot, out: &mut Out) {
+        let higher = self.known.filter(|&known| known > epoch && self.lives(known));
+        if epoch.node != self.id || self.over >= Some(epoch) || higher.is_some() {
+            debug!("epoch {epoch} was established here, and is superseded already");
+            return self.deposed(higher.unwrap_or(epoch), out);
+        }
+        if self.coordinated() == Some(epoch) {
+            return;
+        }
+        self.enter(Phase::Coordinating { epoch, alone_since: None });
+        self.known = Some(epoch);
+        self.tell_all(&Message::Coordinator(Announcement { epoch }), out);
+        self.review(out);
+    }
+
+    /// The log says that a higher epoch than this node's was promised, or that its epoch cannot be won: it steps down,
+    /// and looks again. It does not resign: who promised a higher epoch will hear of its coordinator in a moment.
+    pub fn deposed(&mut self, epoch: Ballot, out: &mut Out) {
+        if self.coordinated().is_some_and(|own| own > epoch) || matches!(self.phase, Phase::Following { .. }) {
+            return;
+        }
+        self.over = self.over.max(self.coordinated());
+        let pause = self.rng.random_range(self.options.answer_ticks..=self.options.silence_ticks);
+        self.look(true, pause, out);
+        self.review(out);
+    }
+
+    /// The transport saw the process of a peer die: its connections were closed. A coordinator is suspected at once; but
+    /// all who are left are asked first, and one who vouches is believed.
+    pub fn disconnected(&mut self, peer: NodeId, out: &mut Out) {
+        let Some(dead) = self.peers.get_mut(&peer) else { return };
+        dead.died(self.now);
+        match &mut self.phase {
+            Phase::Following { epoch } if epoch.node == peer => {
+                // They have not seen it yet, perhaps. What they say from now on counts.
+                self.peers.values_mut().for_each(Peer::forget_vouch);
+                self.look(true, 0, out);
+            }
+            Phase::Yielding { to, .. } if *to == peer => self.look(true, 0, out),
+            Phase::Electing { answered, waiting, .. } => {
+                answered.remove(&peer);
+                waiting.remove(&peer);
+            }
+            _ => {}
+        }
+        self.review(out);
+    }
+
+    /// Something else than a message of this protocol has arrived from a peer: that is a sign of life as well.
+    pub fn heard(&mut self, from: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.arrived(self.now);
+        }
+    }
+
+    /// The lab's way to an election, whether a coordinator lives or not. An ineligible node cannot stand.
+    pub fn elect(&mut self, out: &mut Out) {
+        if self.is_eligible() {
+            self.stand(true, out);
+            self.review(out);
+        }
+    }
+
+    /// The cluster has other members now.
+    pub fn set_members(&mut self, members: Members, out: &mut Out) {
+        self.peers.retain(|&peer, _| members.contains(peer));
+        for peer in members.others(self.id) {
+            self.peers.entry(peer).or_default();
+        }
+        self.members = members;
+        match &mut self.phase {
+            Phase::Electing { answered, waiting, .. } => {
+                answered.retain(|peer| self.peers.contains_key(peer));
+                waiting.retain(|peer| self.peers.contains_key(peer));
+            }
+            Phase::Following { epoch } if !self.peers.contains_key(&epoch.node) => self.look(true, 0, out),
+            Phase::Coordinating { epoch, .. } if !self.members.contains(self.id) => {
+                let epoch = *epoch;
+                self.resign(epoch, out);
+            }
+            _ => {}
+        }
+        self.review(out);
+    }
+
+    /// Who coordinates, as far as this node knows, and in which epoch.
+    #[must_use]
+    pub const fn coordinator(&self) -> Option<(NodeId, Ballot)> {
+        match self.phase {
+            Phase::Following { epoch } | Phase::Coordinating { epoch, .. } => Some((epoch.node, epoch)),
+            _ => None,
+        }
+    }
+
+    /// How this node sees the cluster.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let (leader, epoch) = self.coordinator().unzip();
+        let state = match self.phase {
+            Phase::Looking { .. } => State::Looking,
+            Phase::Electing { .. } => State::Electing,
+            Phase::Yielding { .. } => State::Yielding,
+            Phase::Won { .. } => State::Won,
+            Phase::Following { .. } => State::Following,
+            Phase::Coordinating { .. } => State::Coordinating,
+        };
+        Status { leader, epoch, eligible: self.is_eligible(), hears: self.linked().collect(), state }
+    }
+
+    // Who is there.
+
+    /// The peers that we hear and that hear us.
+    fn linked(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let silence = self.options.silence_ticks;
+        self.peers.iter().filter(move |(_, peer)| peer.is_linked(self.now, silence)).map(|(&id, _)| id)
+    }
+
+    /// Whether so many others and this node are a majority.
+    fn are_majority(&self, others: usize) -> bool {
+        self.members.contains(self.id) && others + 1 >= self.members.majority()
+    }
+
+    fn is_eligible(&self) -> bool {
+        self.are_majority(self.linked().count())
+    }
+
+    /// Whether the coordinator of this epoch says so itself, freshly, and to us.
+    fn hears(&self, epoch: Ballot) -> bool {
+        let claimed = |peer: &Peer| peer.claimed(self.now, self.options.silence_ticks);
+        self.peers.get(&epoch.node).and_then(claimed) == Some(epoch)
+    }
+
+    /// Whether we or a peer hear the coordinator of this epoch.
+    fn lives(&self, epoch: Ballot) -> bool {
+        let vouched = |peer: &Peer| peer.vouched(self.now, self.options.silence_ticks) == Some(epoch);
+        self.hears(epoch) || self.peers.values().any(vouched)
+    }
+
+    /// The highest epoch with a living coordinator other than this node.
+    fn living(&self) -> Option<Ballot> {
+        let silence = self.options.silence_ticks;
+        let said = |peer: &Peer| [peer.claimed(self.now, silence), peer.vouched(self.now, silence)];
+        let believable = |epoch: &Ballot| {
+            Some(*epoch) > self.over && Some(*epoch) >= self.known && self.members.contains(epoch.node)
+        };
+        self.peers.values().flat_map(said).flatten().filter(believable).max()
+    }
+
+    fn coordinated(&self) -> Option<Ballot> {
+        match self.phase {
+            Phase::Coordinating { epoch, .. } => Some(epoch),
+            _ => None,
+        }
+    }
+
+    // What they say.
+
+    fn on_heartbeat(&mut self, from: NodeId, beat: &Heartbeat, out: &mut Out) {
+        let (me, now) = (self.id, self.now);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.beat(me, from, beat, now);
+        }
+        if beat.asks {
+            out.send(from, Message::Heartbeat(self.heartbeat(false)));
+        }
+        // It takes us for a coordinator that we, having died meanwhile, no longer are. The others elect one now, and we do
+        // not stand: a node that dies again and again would otherwise be elected again and again.
+        if let Some(epoch) = beat.coordinator
+            && epoch.node == me
+            && let Phase::Looking { not_before, .. } = &mut self.phase
+            && *not_before <= now
+        {
+            *not_before = now + self.options.coordinator_ticks;
+            self.tell_all(&Message::Resign(Announcement { epoch }), out);
+        }
+    }
+
+    fn on_coordinator(&mut self, from: NodeId, epoch: Ballot, out: &mut Out) {
+        if Some(epoch) < self.coordinated() {
+            // It does not know of us yet.
+            out.send(from, Message::Heartbeat(self.heartbeat(false)));
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.claims(epoch, self.now);
+        }
+    }
+
+    fn on_resign(&mut self, from: NodeId, epoch: Ballot, out: &mut Out) {
+        if Some(epoch) > self.known {
+            return out.ignore(from, "the epoch that is resigned was never heard of");
+        }
+        self.over = self.over.max(Some(epoch));
+        if self.phase == (Phase::Following { epoch }) {
+            self.look(true, 0, out);
+        }
+    }
+
+    // What we say.
+
+    fn heartbeat(&self, asks: bool) -> Heartbeat {
+        let (now, silence) = (self.now, self.options.silence_ticks);
+        let coordinator = self.coordinator().map(|(_, epoch)| epoch);
+        Heartbeat {
+            rank: self.rank,
+            coordinator,
+            hears_coordinator: coordinator.is_some_and(|epoch| epoch.node == self.id || self.hears(epoch)),
+            eligible: self.is_eligible(),
+            hears: self.peers.iter().filter(|(_, peer)| peer.is_heard(now, silence)).map(|(&id, _)| id).collect(),
+            asks,
+        }
+    }
+
+    fn beat(&mut self, asks: bool, out: &mut Out) {
+        let beat = self.heartbeat(asks);
+        self.tell_all(&Message::Heartbeat(beat.clone()), out);
+        self.last_beat = Some((self.now, beat));
+        self.next_beat = self.now + self.options.heartbeat_ticks;
+    }
+
+    /// Tells all what has changed since the last heartbeat, at most once per tick.
+    fn beat_if_changed(&mut self, out: &mut Out) {
+        let Some((at, said)) = &self.last_beat else { return };
+        let beat = Heartbeat { rank: said.rank, asks: said.asks, ..self.heartbeat(false) };
+        if beat == *said {
+            return;
+        }
+        if *at < self.now {
+            self.beat(false, out);
+        } else {
+            self.next_beat = self.now + 1;
+        }
+    }
+
+    /// Asks all for a heartbeat, at most once per answer time.
+    fn ask(&mut self, out: &mut Out) {
+        if self.asked.is_some_and(|asked| self.now - asked < self.options.answer_ticks) {
+            return;
+        }
+        self.asked = Some(self.now);
+        self.peers.values_mut().for_each(|peer| peer.fresh = false);
+        self.beat(true, out);
+    }
+
+    fn tell_all(&self, message: &Message, out: &mut Out) {
+        self.peers.keys().for_each(|&peer| out.send(peer, message.clone()));
+    }
+
+    // What follows from it.
+
+    /// Leaves a phase for another. A victory that was not taken is void.
+    fn enter(&mut self, phase: Phase) {
+        self.victory = matches!(phase, Phase::Won { .. });
+        self.phase = phase;
+    }
+
+    fn look(&mut self, evidence: bool, pause: u64, out: &mut Out) {
+        self.enter(Phase::Looking { since: self.now, evidence, not_before: self.now + pause });
+        self.ask(out);
+    }
+
+    /// After every input: does what the changed view asks for.
+    fn review(&mut self, out: &mut Out) {
+        self.follow_the_living(out);
+        self.run_election(out);
+        self.beat_if_changed(out);
+    }
+
+    /// Follows the highest living coordinator, or notices that there is none.
+    fn follow_the_living(&mut self, out: &mut Out) {
+        let Some(living) = self.living() else {
+            if matches!(self.phase, Phase::Following { .. }) {
+                // Its word has lapsed. What is said of older epochs cannot be current any more either.
+                self.known = self.over;
+                self.look(true, 0, out);
+            }
+            return;
+        };
+        let follows = match self.phase {
+            // An election by hand goes on, unless there is somebody new; and who has won may have its epoch already.
+            Phase::Electing { forced: true, .. } | Phase::Won { .. } => Some(living) > self.known,
+            Phase::Coordinating { epoch, .. } => living > epoch,
+            Phase::Following { epoch } => living != epoch,
+            _ => true,
+        };
+        if follows {
+            self.over = self.over.max(self.coordinated());
+            self.known = Some(living);
+            self.enter(Phase::Following { epoch: living });
+        }
+    }
+
+    /// Steps down after a while without a majority: a connection that broke and stands again is no reason.
+    fn watch_majority(&mut self, epoch: Ballot, out: &mut Out) {
+        let alone_since = match self.phase {
+            Phase::Coordinating { alone_since, .. } if !self.is_eligible() => alone_since.or(Some(self.now)),
+            _ => None,
+        };
+        self.phase = Phase::Coordinating { epoch, alone_since };
+        if alone_since.is_some_and(|since| self.now - since >= 2 * self.options.heartbeat_ticks) {
+            self.resign(epoch, out);
+        }
+    }
+
+    fn resign(&mut self, epoch: Ballot, out: &mut Out) {
+        self.over = self.over.max(Some(epoch));
+        self.tell_all(&Message::Resign(Announcement { epoch }), out);
+        self.look(false, 0, out);
+    }
+
+    /// What must hold after every step, whatever came in.
+    pub fn check_invariants(&self) {
+        assert!(self.peers.keys().copied().eq(self.members.others(self.id)), "the peers are not the members");
+        assert!(!self.victory || matches!(self.phase, Phase::Won { .. }), "a victory without having won");
+        match &self.phase {
+            Phase::Coordinating { epoch, .. } => assert_eq!(epoch.node, self.id, "coordinates in another's epoch"),
+            Phase::Following { epoch } => assert_ne!(epoch.node, self.id, "follows itself"),
+            Phase::Electing { answered, waiting, .. } => {
+                assert!(answered.is_disjoint(waiting), "waits for one that has answered");
+                assert!(answered.union(waiting).all(|peer| self.peers.contains_key(peer)), "waits for a stranger");
+            }
+            Phase::Yielding { to, .. } => assert_ne!(*to, self.id, "yields to itself"),
+            Phase::Looking { .. } | Phase::Won { .. } => {}
+        }
+        if let Some((_, epoch)) = self.coordinator() {
+            assert!(Some(epoch) > self.over, "coordinates or follows an epoch that was resigned");
+            assert_eq!(Some(epoch), self.known, "the highest known epoch is another one");
+        }
+    }
+}
+
+/// Why a message cannot be meant, whatever is known here.
+fn implausible(from: NodeId, message: &Message) -> Option<&'static str> {
+    match message {
+        Message::Election(Election { rank, .. }) | Message::Heartbeat(Heartbeat { rank, .. }) if rank.id != from => {
+            Some("the rank is another node's")
+        }
+        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch })
+            if epoch.node != from =>
+        {
+            Some("the epoch is another node's")
+        }
+        _ => None,
+    }
+}
+
+/// Epochs grow by one at a time: a single message must not use them up, nor make all that follow unbelievable.
+fn leaps(message: &Message, known: Option<Ballot>) -> Option<&'static str> {
+    let epoch = match message {
+        Message::Election(_) => None,
+        Message::Answer(answer) => answer.coordinator,
+        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch }) => Some(*epoch),
+        Message::Heartbeat(beat) => beat.coordinator,
+    };
+    let bound = known.map_or(0, |known| known.round).saturating_add(MAX_ROUND_LEAP);
+    epoch.is_some_and(|epoch| epoch.round > bound).then_some("the epoch leaps too far above what is known here")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! The log alone, in a small world of its own: candidates are picked by chance, messages are lost, doubled and late, and
+//! nodes die with what they had not saved. The whole node in the whole world is [`crate::sim`]'s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::*;
+use crate::protocol::{Effect, Message as AnyMessage, Record as AnyRecord};
+
+fn node(id: u32) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+struct World {
+    rng: Pcg64Mcg,
+    members: Members,
+    options: Options,
+    nodes: BTreeMap<NodeId, Option<Log>>,
+    disks: BTreeMap<NodeId, Memory>,
+    flying: Vec<(NodeId, NodeId, Message)>,
+    /// What some node held for committed first, and what was acknowledged.
+    chosen: BTreeMap<u64, u64>,
+    leaders: BTreeMap<Ballot, NodeId>,
+    loss: u32,
+    commands: u64,
+    readable: u64,
+    installs: u64,
+}
+
+impl World {
+    fn new(seed: u64, count: u32) -> Self {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let members = Members::new((1..=count).map(node)).unwrap();
+        let options = Options {
+            batch_entries: rng.random_range(1..6),
+            batch_bytes: rng.random_range(4..40),
+            tail: rng.random_range(0..5),
+            ..Options::default()
+        };
+        let loss = if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 };
+        let mut world = Self {
+            rng,
+            members: members.clone(),
+            options,
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            flying: Vec::new(),
+            chosen: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            loss,
+            commands: 0,
+            readable: 0,
+            installs: 0,
+        };
+        for id in members.iter() {
+            world.disks.insert(id, Memory { proven: true, ..Memory::default() });
+            world.start(id);
+        }
+        world
+    }
+
+    fn start(&mut self, id: NodeId) {
+        let log = Log::new(id, self.members.clone(), self.options, self.disks[&id].clone());
+        self.nodes.insert(id, Some(log));
+    }
+
+    fn step(&mut self, id: NodeId, input: impl FnOnce(&mut Log, &mut Out)) {
+        let Some(Some(log)) = self.nodes.get_mut(&id) else { return };
+        let mut out = Out::default();
+        input(log, &mut out);
+        let mut own = Vec::new();
+        loop {
+            for effect in out.drain().collect::<Vec<_>>() {
+                match effect {
+                    Effect::Save(AnyRecord::Log(record)) | Effect::Note(AnyRecord::Log(record)) => {
+                        self.installs += u64::from(matches!(record, Record::Install { .. }));
+                        self.disks.get_mut(&id).unwrap().apply(&record);
+                    }
+                    Effect::Send { to, message: AnyMessage::Log(message) } if to == id => own.push(message),
+                    Effect::Send { to, message: AnyMessage::Log(message) } => self.flying.push((id, to, message)),
+                    _ => {}
+                }
+            }
+            let Some(message) = own.pop() else { break };
+            log.on_message(id, message, &mut out);
+        }
+        log.check_invariants();
+        for notice in log.take_notices() {
+            match notice {
+                Notice::Established(epoch) => assert_eq!(*self.leaders.entry(epoch).or_insert(id), id, "{epoch}"),
+                Notice::Readable { slot, read } => {
+                    assert!(slot >= read, "a read that began when {read} was committed is answered at {slot}");
+                    self.readable += 1;
+                }
+                Notice::Deposed(_) | Notice::Unreadable { .. } => {}
+            }
+        }
+        let memory = log.memory();
+        // The chain's hash says all about what comes before it.
+        for slot in memory.entries.base().max(1)..=memory.committed {
+            let hash = memory.entries.hash_at(slot).unwrap();
+            assert_eq!(*self.chosen.entry(slot).or_insert(hash), hash, "slot {slot} differs at {id}");
+        }
+    }
+
+    fn chance(&mut self) {
+        let ids: Vec<NodeId> = self.members.iter().collect();
+        let id = ids[self.rng.random_range(0..ids.len())];
+        match self.rng.random_range(0..1000) {
+            0..600 if !self.flying.is_empty() => {
+                let at = self.rng.random_range(0..self.flying.len().min(12));
+                let (from, to, message) = self.flying.remove(at);
+                if self.rng.random_range(0..100) < self.loss {
+                    return;
+                }
+                if self.rng.random_range(0..100) < self.loss {
+                    self.flying.push((from, to, message.clone()));
+                }
+                self.step(to, |log, out| log.on_message(from, message, out));
+            }
+            600..700 => self.step(id, Log::flush),
+            700..850 => self.step(id, Log::on_tick),
+            850..940 => {
+                self.commands += 1;
+                let command = Command::Service(Arc::from(self.commands.to_string().as_bytes()));
+                self.step(id, |log, _| _ = log.append(command));
+            }
+            940..960 => {
+                // A read must see what anyone held for committed when it began.
+                let committed = self.chosen.last_key_value().map_or(0, |(slot, _)| *slot);
+                self.step(id, |log, _| _ = log.read(committed));
+            }
+            960..970 => self.step(id, Log::campaign),
+            970..980 => {
+                let state: Arc<[u8]> = Arc::from(&b"a state of some length"[..]);
+                self.step(id, |log, out| log.compact(log.memory().committed, state, out));
+            }
+            980..984 => {
+                self.nodes.insert(id, None);
+            }
+            984..1000 if self.nodes[&id].is_none() => self.start(id),
+            _ => {}
+        }
+    }
+
+    /// All up, nothing lost: one leader gets everything everywhere.
+    fn settle(&mut self) {
+        self.loss = 0;
+        let ids: Vec<NodeId> = self.members.iter().collect();
+        for &id in &ids {
+            if self.nodes[&id].is_none() {
+                self.start(id);
+            }
+        }
+        self.run_quietly(200);
+        for attempt in 0..20 {
+            let id = ids[attempt % ids.len()];
+            self.step(id, Log::campaign);
+            self.run_quietly(200);
+            if self.nodes[&id].as_ref().unwrap().leads().is_some() {
+                self.step(id, |log, _| _ = log.append(Command::Noop));
+                self.step(id, |log, _| _ = log.read(0));
+                let before = self.readable;
+                self.run_quietly(300);
+                let lengths: Vec<_> = ids
+                    .iter()
+                    .map(|id| self.nodes[id].as_ref().unwrap().memory())
+                    .map(|memory| (memory.committed, memory.length(), memory.entries.last_hash()))
+                    .collect();
+                assert!(lengths.iter().all(|one| *one == lengths[0] && one.0 == one.1), "{lengths:?}");
+                assert!(self.readable > before, "the read was not answered");
+                return;
+            }
+        }
+        panic!("nobody leads");
+    }
+
+    fn run_quietly(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            for id in self.members.clone().iter() {
+                self.step(id, Log::on_tick);
+                self.step(id, Log::flush);
+            }
+            for (from, to, message) in std::mem::take(&mut self.flying) {
+                self.step(to, |log, out| log.on_message(from, message, out));
+                self.step(to, Log::flush);
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_all_hold_the_same_log() {
+    let (mut slots, mut epochs, mut reads, mut installs) = (0, 0, 0, 0);
+    for seed in 0..300 {
+        let result = std::panic::catch_unwind(|| {
+            let mut world = World::new(seed, [3, 5][seed as usize % 2]);
+            for _ in 0..3000 {
+                world.chance();
+            }
+            world.settle();
+            (world.chosen.len(), world.leaders.len(), world.readable, world.installs)
+        });
+        let Ok((chosen, leaders, readable, installed)) = result else { panic!("seed {seed}") };
+        slots += chosen;
+        epochs += leaders;
+        reads += readable;
+        installs += installed;
+    }
+    // The runs must have been about something.
+    assert!(slots > 3000 && epochs > 600 && reads > 300 && installs > 50, "{slots} {epochs} {reads} {installs}");
+}

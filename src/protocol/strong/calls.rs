@@ -1,0 +1,339 @@
+//! Calls of clients, from whichever node they came in to the leader's log, and back.
+
+use std::sync::Arc;
+
+use super::{Command, Strong, done};
+use crate::protocol::types::{Ballot, NodeId, RequestId};
+use crate::protocol::{Event, Out};
+use crate::service::command::stamp;
+use crate::service::reply::Reply;
+
+/// What nodes say to each other about calls.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// "Append this for me." ZooKeeper's transaction request.
+    Forward {
+        /// The sender's name for the call.
+        id: u64,
+        /// The command.
+        command: Vec<u8>,
+    },
+    /// What the entry was answered; absent if it did not become one, and will not.
+    Answer {
+        /// The receiver's name for the call.
+        id: u64,
+        /// A [`Reply`], encoded.
+        reply: Option<Vec<u8>>,
+    },
+    /// "From which index on may I answer a read?"
+    AskRead {
+        /// The sender's name for the read.
+        id: u64,
+    },
+    /// From this slot on; absent if the sender does not lead.
+    ReadAt {
+        /// The receiver's name for the read.
+        id: u64,
+        /// The slot.
+        slot: Option<u64>,
+    },
+}
+
+/// Why a call got no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// Definite: no leader took it in time.
+    Unavailable {
+        /// The coordinator that this node knew last.
+        leader: Option<NodeId>,
+    },
+    /// Indefinite: a leader had it, or may have, and no answer came.
+    Unknown,
+    /// The node was restarted while the call was running.
+    Restarted,
+}
+
+/// A client's command, at the node where it came in.
+#[derive(Debug)]
+pub(super) struct Call {
+    command: Arc<[u8]>,
+    deadline_ticks: u64,
+    /// Whether it carries a request id, so that it is applied once however often it is appended.
+    keyed: bool,
+    /// Whether some leader may have it in its log.
+    exposed: bool,
+    place: Place,
+}
+
+/// Where a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Here, until there is a leader.
+    Waiting,
+    /// With the leader of this epoch, which may be this node.
+    With(Ballot),
+}
+
+/// A client's read, at the node where it came in.
+#[derive(Debug)]
+pub(super) struct Read {
+    deadline_ticks: u64,
+    asked: Option<(Ballot, u64)>,
+    slot: Option<u64>,
+}
+
+/// Who waits for an entry or a read of the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Local(RequestId),
+    Peer(NodeId, u64),
+}
+
+/// A read is asked for again when no answer came for so long, in ticks.
+const ASK_AGAIN_TICKS: u64 = 40;
+
+impl Strong {
+    /// A client's command; `keyed` if it carries a request id. The answer is an [`Event::Replied`].
+    pub fn command(&mut self, request: RequestId, command: Vec<u8>, keyed: bool, deadline_ticks: u64, out: &mut Out) {
+        let deadline_ticks = self.now_ticks.saturating_add(deadline_ticks);
+        let command = command.into();
+        let call = Call { command, deadline_ticks, keyed, exposed: false, place: Place::Waiting };
+        self.calls.insert(request, call);
+        self.submit(request, out);
+    }
+
+    /// A client's read. The answer is an [`Event::Readable`]: from then on the state here will do.
+    pub fn read(&mut self, request: RequestId, deadline_ticks: u64, out: &mut Out) {
+        let deadline_ticks = self.now_ticks.saturating_add(deadline_ticks);
+        self.reads.insert(request, Read { deadline_ticks, asked: None, slot: None });
+        self.ask(request, out);
+    }
+
+    /// A client no longer waits.
+    pub fn forget(&mut self, request: RequestId) {
+        self.calls.remove(&request);
+        self.reads.remove(&request);
+    }
+
+    /// How many calls wait here.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.calls.len() + self.reads.len()
+    }
+
+    /// All calls end: the node is restarted.
+    pub(in crate::protocol) fn abandon(&mut self, out: &mut Out) {
+        for (request, _) in std::mem::take(&mut self.calls) {
+            done(request, Err(Failure::Restarted), out);
+        }
+        for (request, _) in std::mem::take(&mut self.reads) {
+            out.notify(Event::Readable { request, result: Err(Failure::Restarted) });
+        }
+    }
+
+    fn submit(&mut self, request: RequestId, out: &mut Out) {
+        let leader = self.leader();
+        let Some(call) = self.calls.get_mut(&request) else { return };
+        if let Some(epoch) = self.log.leads() {
+            let command = stamped(&call.command, self.time_ms);
+            if let Some((epoch, slot)) = self.log.append(command) {
+                self.slots.insert(slot, (epoch, Origin::Local(request)));
+            }
+            (call.place, call.exposed) = (Place::With(epoch), true);
+        } else if let Some((to, epoch)) = leader.filter(|(node, _)| *node != self.id) {
+            out.send(to, Message::Forward { id: request.0, command: call.command.to_vec() });
+            (call.place, call.exposed) = (Place::With(epoch), true);
+        }
+    }
+
+    fn ask(&mut self, request: RequestId, out: &mut Out) {
+        let leader = self.leader();
+        let Some(read) = self.reads.get_mut(&request) else { return };
+        self.next_read += 1;
+        if let Some(epoch) = self.log.leads() {
+            read.asked = Some((epoch, self.now_ticks));
+            self.log_reads.insert(self.next_read, Origin::Local(request));
+            self.log.read(self.next_read);
+        } else if let Some((to, epoch)) = leader.filter(|(node, _)| *node != self.id) {
+            read.asked = Some((epoch, self.now_ticks));
+            out.send(to, Message::AskRead { id: request.0 });
+        }
+    }
+
+    pub(super) fn on_call(&mut self, from: NodeId, message: Message, out: &mut Out) {
+        match message {
+            Message::Forward { id, command } => match self.log.append(stamped(&command, self.time_ms)) {
+                Some((epoch, slot)) => _ = self.slots.insert(slot, (epoch, Origin::Peer(from, id))),
+                None => out.send(from, Message::Answer { id, reply: None }),
+            },
+            Message::Answer { id, reply } => self.on_answer(from, RequestId(id), reply, out),
+            Message::AskRead { id } => {
+                self.next_read += 1;
+                if self.log.read(self.next_read) {
+                    self.log_reads.insert(self.next_read, Origin::Peer(from, id));
+                } else {
+                    out.send(from, Message::ReadAt { id, slot: None });
+                }
+            }
+            Message::ReadAt { id, slot } => self.on_read_at(from, RequestId(id), slot, out),
+        }
+    }
+
+    fn on_answer(&mut self, from: NodeId, request: RequestId, reply: Option<Vec<u8>>, out: &mut Out) {
+        let Some(call) = self.calls.get_mut(&request) else { return };
+        if !matches!(call.place, Place::With(epoch) if epoch.node == from) {
+            return;
+        }
+        match reply.map(|bytes| Reply::decode(&bytes)) {
+            Some(Ok(reply)) => {
+                self.calls.remove(&request);
+                done(request, Ok(reply), out);
+            }
+            Some(Err(_)) => out.ignore(from, "an answer that cannot be read"),
+            None => (call.place, call.exposed) = (Place::Waiting, false),
+        }
+    }
+
+    fn on_read_at(&mut self, from: NodeId, request: RequestId, slot: Option<u64>, out: &mut Out) {
+        let Some(read) = self.reads.get_mut(&request) else { return };
+        if read.asked.is_none_or(|(epoch, _)| epoch.node != from) {
+            return;
+        }
+        match slot {
+            Some(slot) => {
+                read.slot = Some(slot);
+                self.answer_reads(out);
+            }
+            None => read.asked = None,
+        }
+    }
+
+    /// The log says that a read may be answered from a slot on, or not here.
+    pub(super) fn on_readable(&mut self, read: u64, slot: Option<u64>, out: &mut Out) {
+        match self.log_reads.remove(&read) {
+            Some(Origin::Local(request)) => {
+                if let Some(read) = self.reads.get_mut(&request) {
+                    read.slot = slot;
+                    if slot.is_none() {
+                        read.asked = None;
+                    }
+                }
+                self.answer_reads(out);
+            }
+            Some(Origin::Peer(node, id)) => {
+                out.send(node, Message::ReadAt { id, slot });
+                // It waits until it knows what we know.
+                self.log.tell_committed(node, out);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn answer_reads(&mut self, out: &mut Out) {
+        let applied = self.applied;
+        self.reads.retain(|&request, read| {
+            let waits = read.slot.is_none_or(|slot| slot > applied);
+            if !waits {
+                out.notify(Event::Readable { request, result: Ok(()) });
+            }
+            waits
+        });
+    }
+
+    /// An entry was applied, or another took its slot: whoever waits hears of it.
+    pub(super) fn answer(&mut self, origin: Origin, reply: Option<Reply>, out: &mut Out) {
+        match (origin, reply) {
+            (Origin::Local(request), Some(reply)) => {
+                if self.calls.remove(&request).is_some() {
+                    done(request, Ok(reply), out);
+                }
+            }
+            (Origin::Local(request), None) => {
+                if let Some(call) = self.calls.get_mut(&request) {
+                    (call.place, call.exposed) = (Place::Waiting, false);
+                }
+            }
+            (Origin::Peer(node, id), reply) => {
+                out.send(node, Message::Answer { id, reply: reply.map(|reply| reply.encode()) });
+            }
+        }
+    }
+
+    /// These slots are not in the log any more, and never left this node.
+    pub(super) fn drop_slots_above(&mut self, length: u64, out: &mut Out) {
+        for (_, (_, origin)) in self.slots.split_off(&(length + 1)) {
+            self.answer(origin, None, out);
+        }
+    }
+
+    /// These slots were applied in a snapshot, which does not tell what was answered.
+    pub(super) fn drop_slots_through(&mut self, applied: u64, out: &mut Out) {
+        let later = self.slots.split_off(&(applied + 1));
+        for (_, (_, origin)) in std::mem::replace(&mut self.slots, later) {
+            if let Origin::Local(request) = origin
+                && self.calls.remove(&request).is_some()
+            {
+                done(request, Err(Failure::Unknown), out);
+            }
+        }
+    }
+
+    /// There is a leader, perhaps a new one: what waits is handed to it.
+    pub(super) fn resubmit(&mut self, out: &mut Out) {
+        let leader = self.log.leads().or_else(|| self.leader().map(|(_, epoch)| epoch));
+        let Some(leader) = leader else { return };
+        let mut unknown = Vec::new();
+        let mut again = Vec::new();
+        for (&request, call) in &self.calls {
+            match call.place {
+                Place::Waiting => again.push(request),
+                Place::With(epoch) if epoch == leader || epoch.node == self.id => {}
+                Place::With(_) if call.keyed => again.push(request),
+                Place::With(_) => unknown.push(request),
+            }
+        }
+        for request in unknown {
+            self.calls.remove(&request);
+            done(request, Err(Failure::Unknown), out);
+        }
+        again.into_iter().for_each(|request| self.submit(request, out));
+        let now = self.now_ticks;
+        let stale = |read: &Read| {
+            let asked = read.asked.filter(|(epoch, at)| *epoch == leader && at + ASK_AGAIN_TICKS > now);
+            read.slot.is_none() && asked.is_none()
+        };
+        let reads: Vec<RequestId> =
+            self.reads.iter().filter(|(_, read)| stale(read)).map(|(request, _)| *request).collect();
+        reads.into_iter().for_each(|request| self.ask(request, out));
+    }
+
+    pub(super) fn tick_calls(&mut self, out: &mut Out) {
+        if self.calls.is_empty() && self.reads.is_empty() {
+            return;
+        }
+        let (now, leader) = (self.now_ticks, self.leader().map(|(node, _)| node));
+        self.calls.retain(|&request, call| {
+            let waits = call.deadline_ticks > now;
+            if !waits {
+                let failure = if call.exposed { Failure::Unknown } else { Failure::Unavailable { leader } };
+                done(request, Err(failure), out);
+            }
+            waits
+        });
+        self.reads.retain(|&request, read| {
+            let waits = read.deadline_ticks > now;
+            if !waits {
+                out.notify(Event::Readable { request, result: Err(Failure::Unavailable { leader }) });
+            }
+            waits
+        });
+        self.resubmit(out);
+    }
+}
+
+/// The command as it goes into the log: with the leader's proposal of the time.
+fn stamped(command: &[u8], time_ms: u64) -> Command {
+    let mut bytes = command.to_vec();
+    stamp(&mut bytes, time_ms);
+    Command::Service(bytes.into())
+}

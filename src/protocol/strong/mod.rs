@@ -1,0 +1,335 @@
+//! The strong half of a node: the election chooses, the log decides, the services apply; and calls of clients, which any
+//! node takes and the leader's log answers.
+//!
+//! # Calls
+//!
+//! A command becomes an entry at the leader; wherever the call came in, the answer is what the services said when the
+//! entry was applied. What is known about a call that got no answer in time:
+//!
+//! - It never reached a leader's log, or the slot it had was given to another entry: it did not happen, and does not any
+//!   more ([`Failure::Unavailable`]).
+//! - It reached a leader, or may have: unknown ([`Failure::Unknown`]). With a request id it is handed to the next leader
+//!   too, since the services apply it once.
+//!
+//! A read is no entry; see [`super::log`]. Where the call came in, it is answered from the state at the index that the
+//! leader named.
+//!
+//! # The log's own time
+//!
+//! Locks expire by the time that entries carry. A leader counts on by its ticks from the last entry's time, so no clock
+//! that leaps ends all locks at once; between two leaders time stands still.
+
+mod calls;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::log::{error, info};
+use rand_pcg::Pcg64Mcg;
+
+use super::bully::{self, Bully};
+use super::log::entries::Command;
+use super::log::memory::Memory;
+use super::log::{self, Log, Notice as LogNotice};
+use super::quorum::Members;
+use super::types::{Ballot, NodeId, RequestId};
+use super::{Event, Out};
+use crate::service::Services;
+use crate::service::command::{Action, Command as ServiceCommand};
+use crate::service::reply::{Notice, Position};
+use calls::{Call, Origin, Read};
+
+pub use calls::{Failure, Message};
+
+/// A tick in the log's own time.
+const TICK_MS: u64 = 10;
+
+/// What can be set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What can be set about elections.
+    pub bully: bully::Options,
+    /// What can be set about the log.
+    pub log: log::Options,
+    /// When the services' state is kept whole, and the entries before it go.
+    pub snapshots: Snapshots,
+}
+
+/// When a snapshot is due: after so many entries, but not before the log weighs as much as the last snapshot, so that
+/// writing snapshots never costs more than writing the log; in any case once the log is so heavy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshots {
+    /// So many entries.
+    pub entries: u64,
+    /// So many bytes of commands.
+    pub bytes: usize,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self { entries: 10_000, bytes: 64 << 20 }
+    }
+}
+
+/// Election, log and services of one node, and the calls that wait.
+#[derive(Debug)]
+pub struct Strong {
+    id: NodeId,
+    options: Options,
+    bully: Bully,
+    log: Log,
+    services: Services,
+    applied: u64,
+    /// What was applied cannot be: the snapshot is not one. The node stays out of everything then.
+    broken: bool,
+    now_ticks: u64,
+    time_ms: u64,
+    calls: BTreeMap<RequestId, Call>,
+    reads: BTreeMap<RequestId, Read>,
+    /// Who waits for the answer to an entry, and the epoch in which it was appended.
+    slots: BTreeMap<u64, (Ballot, Origin)>,
+    /// Who waits for a read, by the log's number for it.
+    log_reads: BTreeMap<u64, Origin>,
+    next_read: u64,
+    /// The entry by which the leader lets time pass, while it is under way.
+    expiring: Option<u64>,
+    changes: Vec<Notice>,
+}
+
+impl Strong {
+    /// Starts from what the node remembers.
+    #[must_use]
+    pub fn new(id: NodeId, members: Members, options: Options, memory: Memory, rng: Pcg64Mcg) -> Self {
+        let bully = Bully::new(id, members.clone(), options.bully, rng);
+        let mut strong = Self {
+            id,
+            options,
+            bully,
+            log: Log::new(id, members, options.log, memory),
+            services: Services::default(),
+            applied: 0,
+            broken: false,
+            now_ticks: 0,
+            time_ms: 0,
+            calls: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            log_reads: BTreeMap::new(),
+            next_read: 0,
+            expiring: None,
+            changes: Vec::new(),
+        };
+        strong.apply(&mut Out::default());
+        strong
+    }
+
+    /// Handles one message of a member.
+    pub fn on_message(&mut self, from: NodeId, message: super::Message, out: &mut Out) {
+        if from != self.id {
+            self.bully.heard(from);
+        }
+        match message {
+            super::Message::Bully(message) => self.bully.on_message(from, message, out),
+            super::Message::Log(message) => self.log.on_message(from, message, out),
+            super::Message::Strong(message) => self.on_call(from, message, out),
+            super::Message::Paxos(_) | super::Message::Elsewhere => {}
+        }
+        self.settle(out);
+    }
+
+    /// One tick (10 ms) has passed.
+    pub fn on_tick(&mut self, out: &mut Out) {
+        self.now_ticks += 1;
+        self.bully.on_tick(out);
+        self.log.on_tick(out);
+        if self.log.leads().is_some() {
+            self.time_ms += TICK_MS;
+            self.expire();
+        }
+        self.settle(out);
+        self.tick_calls(out);
+    }
+
+    /// The batch of inputs has ended: what came together leaves together.
+    pub fn flush(&mut self, out: &mut Out) {
+        self.log.flush(out);
+        self.settle(out);
+    }
+
+    /// The transport saw that a peer's process has ended.
+    pub fn disconnected(&mut self, peer: NodeId, out: &mut Out) {
+        self.bully.disconnected(peer, out);
+        self.settle(out);
+    }
+
+    /// The lab's `elect`: an election is held here, although a coordinator may live.
+    pub fn elect(&mut self, out: &mut Out) {
+        self.bully.elect(out);
+        self.settle(out);
+    }
+
+    /// What one part has to tell another, until nothing is left to tell.
+    fn settle(&mut self, out: &mut Out) {
+        loop {
+            let (epoch, length) = self.log.memory().rank();
+            self.bully.set_rank(epoch, length);
+            let notices = self.log.take_notices();
+            let victory = self.bully.take_victory();
+            let quiet = notices.is_empty() && !victory;
+            for notice in notices {
+                self.on_log_notice(notice, out);
+            }
+            if victory && !self.broken {
+                self.log.campaign(out);
+            }
+            if self.log.leads().is_some_and(|epoch| self.bully.coordinator() != Some((self.id, epoch))) {
+                info!("{} leads no longer: it is not the coordinator any more", self.id);
+                self.log.resign();
+                continue;
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.apply(out);
+        self.compact(out);
+    }
+
+    fn on_log_notice(&mut self, notice: LogNotice, out: &mut Out) {
+        match notice {
+            LogNotice::Established(epoch) => {
+                info!("{} leads epoch {epoch}", self.id);
+                self.time_ms = self.time_ms.max(self.services.time_ms());
+                self.expiring = None;
+                self.bully.established(epoch, out);
+                self.resubmit(out);
+            }
+            LogNotice::Deposed(higher) => {
+                let lost = self.log.memory().length();
+                self.drop_slots_above(lost, out);
+                let seen = higher.or(self.log.memory().promised);
+                if let Some(epoch) = seen {
+                    self.bully.deposed(epoch, out);
+                }
+            }
+            LogNotice::Readable { read, slot } => self.on_readable(read, Some(slot), out),
+            LogNotice::Unreadable { read } => self.on_readable(read, None, out),
+        }
+    }
+
+    /// Applies what is committed, in order, each once.
+    fn apply(&mut self, out: &mut Out) {
+        let committed = self.log.memory().committed;
+        if self.applied >= committed || self.broken {
+            return;
+        }
+        if let Some(snapshot) = self.log.memory().snapshot.as_ref().filter(|snapshot| snapshot.slot > self.applied) {
+            match Services::restore(&snapshot.state) {
+                Ok(services) => (self.services, self.applied) = (services, snapshot.slot),
+                Err(error) => {
+                    error!("the snapshot of slot {} cannot be used: {error}; this node takes no part", snapshot.slot);
+                    self.broken = true;
+                    self.log.resign();
+                    return;
+                }
+            }
+            // What was answered by the snapshot's entries is not known here any more.
+            self.drop_slots_through(self.applied, out);
+        }
+        while self.applied < committed {
+            let slot = self.applied + 1;
+            let Some(entry) = self.log.memory().entries.get(slot) else { break };
+            let (epoch, command) = (entry.epoch, entry.command.clone());
+            let at = Position { epoch: epoch.round, counter: slot };
+            let bytes: &[u8] = match &command {
+                Command::Noop => &[],
+                Command::Service(bytes) => bytes,
+            };
+            let reply = self.services.apply(at, bytes, &mut self.changes);
+            self.applied = slot;
+            if let Some((appended, origin)) = self.slots.remove(&slot) {
+                self.answer(origin, (appended == epoch).then_some(reply), out);
+            }
+        }
+        self.time_ms = self.time_ms.max(self.services.time_ms());
+        self.answer_reads(out);
+    }
+
+    fn compact(&mut self, out: &mut Out) {
+        let memory = self.log.memory();
+        let (kept, size) = memory.snapshot.as_ref().map_or((0, 0), |snapshot| (snapshot.slot, snapshot.state.len()));
+        let Snapshots { entries, bytes } = self.options.snapshots;
+        let weight = memory.entries.weight();
+        let many = self.applied.saturating_sub(kept) >= entries && weight >= size;
+        // With a snapshot just taken, the entries kept for late followers must not ask for the next one.
+        let heavy = weight >= bytes && self.applied.saturating_sub(kept) > self.options.log.tail;
+        if (many || heavy) && !self.broken {
+            let state: Arc<[u8]> = self.services.snapshot().into();
+            self.log.compact(self.applied, state, out);
+        }
+    }
+
+    /// Lets time pass by an entry when a lock's time has come.
+    fn expire(&mut self) {
+        let pending = self.expiring.is_some_and(|slot| slot > self.applied);
+        let due = self.services.next_deadline().is_some_and(|deadline| deadline <= self.time_ms);
+        if due && !pending {
+            let (author, time_ms) = (self.id.number(), self.time_ms);
+            let command = ServiceCommand { request: None, time_ms, author, action: Action::Expire };
+            self.expiring = self.log.append(Command::Service(command.encode().into())).map(|(_, slot)| slot);
+        }
+    }
+
+    /// What changed for those who wait, since the last call.
+    pub fn take_changes(&mut self) -> std::vec::Drain<'_, Notice> {
+        self.changes.drain(..)
+    }
+
+    /// The node that answers strong calls, as far as is known here, and its epoch.
+    #[must_use]
+    pub fn leader(&self) -> Option<(NodeId, Ballot)> {
+        self.bully.coordinator()
+    }
+
+    /// The election, for observers.
+    #[must_use]
+    pub const fn bully(&self) -> &Bully {
+        &self.bully
+    }
+
+    /// The log, for observers.
+    #[must_use]
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The services' state here: as of [`Strong::applied`].
+    #[must_use]
+    pub const fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The last slot applied.
+    #[must_use]
+    pub const fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Whether the state cannot be used.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// What must hold after every step, whatever came in.
+    pub fn check_invariants(&self) {
+        self.bully.check_invariants();
+        self.log.check_invariants();
+        assert!(self.applied <= self.log.memory().committed || self.broken, "applied beyond what is committed");
+    }
+}
+
+/// A call is over.
+fn done(request: RequestId, result: Result<crate::service::reply::Reply, Failure>, out: &mut Out) {
+    out.notify(Event::Replied { request, result });
+}

@@ -1,0 +1,351 @@
+//! Starting these calls, and waiting for them.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::answers::{
+    Answer, EventRow, FileAnswer, FileRow, Freshness, Got, History, KeyRow, Listed, LockAnswer, LockRow, OutcomeAnswer,
+    PostRow, Watched as WatchedAnswer, Wrote,
+};
+use super::{Consistency, Read, ReadOptions, Request, Watched, Write, WriteOptions};
+use crate::node::core::Core;
+use crate::node::driver::TICK;
+use crate::node::status::StrongStatus;
+use crate::protocol::strong::{Failure, Strong};
+use crate::rpc::faults::{
+    BAD_OPTION, COMPARE, EXISTS, FENCED, FORGOTTEN, FULL, NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED,
+    TOO_LARGE, UNAVAILABLE, UNKNOWN,
+};
+use crate::service::board::BoardChange;
+use crate::service::command::{Fence, RequestKey};
+use crate::service::kv::KvChange;
+use crate::service::reply::{Outcome, Refusal, Reply, Standing};
+use crate::xmlrpc::Fault;
+
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+const MAX_DEADLINE: Duration = Duration::from_secs(60);
+const PAGE: usize = 1000;
+
+/// A call that was started.
+pub(in crate::rpc) enum Started {
+    Write { reply: Receiver<Result<Reply, Failure>>, waits_for: Option<(String, String, u64)> },
+    Read(Receiver<Result<Result<Answer, Fault>, Failure>>),
+    Watch(Receiver<Result<Answer, Fault>>),
+    Elect(Receiver<()>),
+}
+
+/// Hands a call to the driver.
+pub(in crate::rpc) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
+    match request {
+        Request::Write(write, options) => start_write(core, &write, &options),
+        Request::Read(read, options) => {
+            let deadline = deadline(options.deadline_ms)?;
+            let local = options.read == Some(Consistency::Local);
+            let deadline = (!local).then_some(deadline);
+            Ok(Started::Read(core.query(deadline, move |strong| look(strong, &read, &options, local))))
+        }
+        Request::Watch { of, since, timeout_ms } => {
+            if Duration::from_millis(timeout_ms.into()) > MAX_DEADLINE {
+                return Err(BAD_OPTION.fault("timeout_ms is above 60000"));
+            }
+            let ticks = ticks(Duration::from_millis(timeout_ms.into()));
+            Ok(Started::Watch(core.watch(ticks, move |strong, last| watched(strong, &of, since, last))))
+        }
+        Request::Elect => Ok(Started::Elect(core.elect())),
+        Request::Leader => {
+            Ok(Started::Read(core.query(None, |strong| Ok(Answer::Leader(Box::new(StrongStatus::of(strong)))))))
+        }
+    }
+}
+
+fn start_write(core: &Core, write: &Write, options: &WriteOptions) -> Result<Started, Fault> {
+    let mut ticks = deadline(options.deadline_ms)?;
+    let request = options.request.as_deref().map(request_key).transpose()?;
+    let fence = options.token.map(|token| Fence { token, lock: options.lock.as_deref() });
+    if fence.is_none() && options.lock.is_some() {
+        return Err(BAD_OPTION.fault("lock without a token: give the token of its grant, too; nothing was done"));
+    }
+    let command = write.command(request, fence, core.id.number());
+    let waits_for = match write {
+        Write::Acquire { name, owner, wait_ms, .. } if *wait_ms > 0 => {
+            // What waits longer than a call may is asked for again: the place in the queue is kept.
+            let wait = Duration::from_millis(*wait_ms).min(MAX_DEADLINE);
+            ticks = ticks.max(self::ticks(wait));
+            Some((name.clone(), owner.clone(), self::ticks(wait)))
+        }
+        _ => None,
+    };
+    Ok(Started::Write { reply: core.command(command.encode(), request.is_some(), ticks), waits_for })
+}
+
+/// Waits for a call.
+pub(in crate::rpc) fn finish(core: &Core, started: Started) -> Result<Answer, Fault> {
+    match started {
+        Started::Write { reply, waits_for } => {
+            let reply = wait(reply)?.map_err(|failure| failed(core, &failure, "nothing was written"))?;
+            match (reply, waits_for) {
+                (Reply::Lock { standing: Standing::Queued { position }, .. }, Some((name, owner, ticks))) => {
+                    // A little longer than the queue lets it wait, so that the queue has the last word.
+                    let look = move |strong: &Strong, last: bool| standing(strong, &name, &owner, position, last);
+                    Ok(Answer::Lock(wait(core.watch(ticks + 50, look))?))
+                }
+                (reply, _) => answer(reply),
+            }
+        }
+        Started::Read(answer) => wait(answer)?.map_err(|failure| failed(core, &failure, "nothing was read"))?,
+        Started::Watch(answer) => wait(answer)?,
+        Started::Elect(done) => {
+            wait(done)?;
+            finish(core, start(core, Request::Leader)?)
+        }
+    }
+}
+
+use crate::rpc::service::wait;
+
+/// `client/sequence`.
+fn request_key(text: &str) -> Result<RequestKey<'_>, Fault> {
+    text.rsplit_once('/')
+        .filter(|(client, _)| !client.is_empty())
+        .and_then(|(client, sequence)| Some(RequestKey { client, sequence: sequence.parse().ok()? }))
+        .ok_or_else(|| {
+            BAD_OPTION.fault(
+                "a request id is client/sequence, such as 'printer-3/17', with a number that grows; nothing was done",
+            )
+        })
+}
+
+fn deadline(ms: Option<u32>) -> Result<u64, Fault> {
+    let deadline = ms.map_or(DEFAULT_DEADLINE, |ms| Duration::from_millis(ms.into()));
+    if deadline > MAX_DEADLINE {
+        return Err(BAD_OPTION.fault("deadline_ms is above 60000; nothing was done"));
+    }
+    Ok(ticks(deadline))
+}
+
+/// Rounded up, so that nobody is answered early.
+fn ticks(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
+}
+
+fn failed(core: &Core, failure: &Failure, nothing: &str) -> Fault {
+    match failure {
+        Failure::Unavailable { leader } => {
+            let leader = leader.map_or_else(|| "knows no leader".to_owned(), |leader| format!("got no answer from {leader}"));
+            UNAVAILABLE.fault(format!(
+                "unavailable: {} {leader}; {nothing}; start the nodes that are down, or try again",
+                core.id
+            ))
+        }
+        Failure::Unknown => UNKNOWN.fault(format!(
+            "outcome unknown: {} gave it to a leader that did not answer; it may have been written; look, or repeat it with \
+             the same request id, which applies it once",
+            core.id
+        )),
+        Failure::Restarted => RESTARTED.fault(format!("{} was restarted during the call, and has forgotten it", core.id)),
+    }
+}
+
+/// What the services answered, for the client.
+fn answer(reply: Reply) -> Result<Answer, Fault> {
+    let wrote =
+        |at: crate::service::reply::Position| Wrote { epoch: at.epoch, counter: at.counter, ..Wrote::default() };
+    Ok(match reply {
+        Reply::Put { at, version } => Answer::Wrote(Wrote { version: Some(version), ..wrote(at) }),
+        Reply::Deleted { at, version } => Answer::Wrote(Wrote { version, ..wrote(at) }),
+        Reply::Board { at, id } => Answer::Wrote(Wrote { id: Some(id), ..wrote(at) }),
+        Reply::File { at, change } => Answer::Wrote(Wrote { message: Some(change.to_string()), ..wrote(at) }),
+        Reply::Released { at } => Answer::Wrote(Wrote { released: Some(true), ..wrote(at) }),
+        Reply::Lock { standing, .. } => Answer::Lock(match standing {
+            Standing::Held { token, .. } => LockAnswer { granted: true, token: Some(token), position: None },
+            Standing::Queued { position } => LockAnswer { granted: false, token: None, position: Some(position) },
+            Standing::Without => LockAnswer { granted: false, token: None, position: None },
+        }),
+        Reply::Ticked => Answer::Wrote(Wrote::default()),
+        Reply::Refused(refusal) => return Err(refused(&refusal)),
+    })
+}
+
+fn refused(refusal: &Refusal) -> Fault {
+    let kind = match refusal {
+        Refusal::Compare { .. } => COMPARE,
+        Refusal::NoPost { .. } | Refusal::NoFile { .. } => NOT_FOUND,
+        Refusal::FileExists { .. } => EXISTS,
+        Refusal::TokenOld { .. } => FENCED,
+        Refusal::NotHolder { .. } => NOT_HOLDER,
+        Refusal::Superseded { .. } => SUPERSEDED,
+        Refusal::Reused { .. } => REUSED,
+        Refusal::TooLarge { .. } => TOO_LARGE,
+        Refusal::BadName { .. } | Refusal::BadTime { .. } | Refusal::Malformed => BAD_OPTION,
+        Refusal::Full { .. } => FULL,
+        Refusal::Forgotten { .. } => FORGOTTEN,
+    };
+    kind.fault(refusal.to_string())
+}
+
+/// How an owner that waited stands with a lock; `None` while it waits.
+fn standing(strong: &Strong, name: &str, owner: &str, position: u64, last: bool) -> Option<LockAnswer> {
+    let lock = strong.services().locks_list().into_iter().find(|lock| &*lock.name == name);
+    let held = lock.as_ref().filter(|lock| &*lock.owner == owner).map(|lock| lock.token);
+    let place = lock.as_ref().and_then(|lock| lock.queue.iter().position(|waiter| &**waiter == owner));
+    match (held, place) {
+        (Some(token), _) => Some(LockAnswer { granted: true, token: Some(token), position: None }),
+        (None, Some(place)) if last => {
+            Some(LockAnswer { granted: false, token: None, position: Some(place as u64 + 1) })
+        }
+        // What this node has applied may be older than the answer that said that it waits.
+        (None, Some(_)) => None,
+        (None, None) if last || position == 0 => Some(LockAnswer { granted: false, token: None, position: None }),
+        (None, None) => None,
+    }
+}
+
+fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Result<Answer, Fault> {
+    let services = strong.services();
+    let freshness = if local {
+        let length = strong.log().memory().length();
+        Freshness { applied: Some(strong.applied()), behind: Some(length - strong.applied()) }
+    } else {
+        Freshness::default()
+    };
+    let limit = options.limit.map_or(PAGE, |limit| limit as usize).min(PAGE);
+    Ok(match read {
+        Read::Get { key } => {
+            let entry = services.kv_get(key);
+            Answer::Got(Got {
+                found: entry.is_some(),
+                value: entry.map(|entry| entry.value.clone()),
+                version: entry.map(|entry| entry.version),
+                epoch: entry.map(|entry| entry.at.epoch),
+                counter: entry.map(|entry| entry.at.counter),
+                freshness,
+            })
+        }
+        Read::List { prefix } => {
+            let page = services.kv_list(prefix, options.after.as_deref(), limit);
+            let row = |(key, entry): (std::sync::Arc<str>, crate::service::kv::KvEntry)| KeyRow {
+                key: key.to_string(),
+                value: entry.value,
+                version: entry.version,
+            };
+            Answer::Listed(Listed { entries: page.entries.into_iter().map(row).collect(), more: page.more, freshness })
+        }
+        Read::Board => {
+            let row = |(id, post): (u64, crate::service::board::Post)| PostRow {
+                id,
+                text: post.text.to_string(),
+                author: post.author,
+                epoch: post.at.epoch,
+                counter: post.at.counter,
+            };
+            let after = options.after.as_deref().and_then(|id| id.parse().ok()).unwrap_or(0);
+            let limit = options.limit.map_or(usize::MAX, |limit| limit as usize);
+            Answer::Posts(services.board_list(after, limit).entries.into_iter().map(row).collect())
+        }
+        Read::File { name } => {
+            let file = services.file_read(name).map_err(|refusal| refused(&refusal))?;
+            let (epoch, counter) = (file.info.changed.epoch, file.info.changed.counter);
+            Answer::File(FileAnswer {
+                name: name.clone(),
+                text: file.text(),
+                lines: file.info.lines,
+                epoch,
+                counter,
+                freshness,
+            })
+        }
+        Read::Files => {
+            let row = |(name, info): (std::sync::Arc<str>, crate::service::files::FileInfo)| FileRow {
+                name: name.to_string(),
+                lines: info.lines,
+                bytes: info.bytes,
+                epoch: info.changed.epoch,
+                counter: info.changed.counter,
+            };
+            Answer::Files(services.files_list().into_iter().map(row).collect())
+        }
+        Read::History { since } => {
+            let watched = services.files_history(*since, PAGE).map_err(|refusal| refused(&refusal))?;
+            let line = |(at, event): (crate::service::reply::Position, crate::service::files::FileEvent)| {
+                format!("{} {at}", event.command())
+            };
+            Answer::History(History { lines: watched.events.into_iter().map(line).collect(), next: watched.next })
+        }
+        Read::Locks => {
+            let now = services.time_ms();
+            let row = |lock: crate::service::locks::LockInfo| LockRow {
+                name: lock.name.to_string(),
+                owner: lock.owner.to_string(),
+                token: lock.token,
+                expires_in_ms: lock.expires_ms.saturating_sub(now),
+                queue: lock.queue.iter().map(ToString::to_string).collect(),
+            };
+            Answer::Locks(services.locks_list().into_iter().map(row).collect())
+        }
+        Read::Outcome { request } => outcome(services.outcome(&request_key(request)?)),
+    })
+}
+
+fn outcome(outcome: Outcome) -> Answer {
+    let none = OutcomeAnswer { applied: false, answer: None, fault_code: None, fault_string: None, last: None };
+    Answer::Outcome(Box::new(match outcome {
+        Outcome::Applied { reply, .. } => match answer(reply) {
+            Ok(answer) => OutcomeAnswer { applied: true, answer: Some(answer), ..none },
+            Err(fault) => {
+                OutcomeAnswer { applied: true, fault_code: Some(fault.code), fault_string: Some(fault.string), ..none }
+            }
+        },
+        Outcome::Superseded { last } => OutcomeAnswer { last: Some(last), ..none },
+        Outcome::NotApplied { last } => OutcomeAnswer { last, ..none },
+    }))
+}
+
+fn watched(strong: &Strong, of: &Watched, since: u64, last: bool) -> Option<Result<Answer, Fault>> {
+    let services = strong.services();
+    let found = match of {
+        Watched::Keys { prefix } => services.kv_watch(prefix, since, PAGE).map(|watched| {
+            let row = |(at, event): (crate::service::reply::Position, crate::service::kv::KvEvent)| {
+                let (what, value) = match event.change {
+                    KvChange::Put(value) => ("put", Some(value)),
+                    KvChange::Deleted => ("deleted", None),
+                };
+                let key = Some(event.key.to_string());
+                let version = Some(event.version);
+                EventRow { key, value, version, ..EventRow::of(what, at) }
+            };
+            (watched.events.into_iter().map(row).collect::<Vec<_>>(), watched.next)
+        }),
+        Watched::Board => services.board_watch(since, PAGE).map(|watched| {
+            let row = |(at, event): (crate::service::reply::Position, crate::service::board::BoardEvent)| {
+                let (what, text) = match event.change {
+                    BoardChange::Posted(text) => ("posted", Some(text.to_string())),
+                    BoardChange::Modified(text) => ("modified", Some(text.to_string())),
+                    BoardChange::Deleted => ("deleted", None),
+                };
+                EventRow { id: Some(event.id), author: Some(event.author), text, ..EventRow::of(what, at) }
+            };
+            (watched.events.into_iter().map(row).collect(), watched.next)
+        }),
+    };
+    match found {
+        Ok((events, _)) if events.is_empty() && !last => None,
+        Ok((events, next)) => Some(Ok(Answer::Watched(WatchedAnswer { events, next }))),
+        Err(refusal) => Some(Err(refused(&refusal))),
+    }
+}
+
+impl EventRow {
+    fn of(what: &str, at: crate::service::reply::Position) -> Self {
+        Self {
+            what: what.to_owned(),
+            epoch: at.epoch,
+            counter: at.counter,
+            key: None,
+            value: None,
+            version: None,
+            id: None,
+            author: None,
+            text: None,
+        }
+    }
+}

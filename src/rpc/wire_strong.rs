@@ -1,0 +1,327 @@
+//! How the messages of election, log and forwarded calls look on the wire: each is a method of its own, with one struct
+//! of members and the envelope. An answer that is there at once travels back with the call, as the same struct.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::bully::{Announcement, Answer, Election, Heartbeat, Message as Bully};
+use crate::protocol::log::{Beginning, Holding, Message as Log, Piece, entries};
+use crate::protocol::strong::Message as Call;
+use crate::protocol::types::Ballot;
+use crate::protocol::{Message, strong};
+use crate::xmlrpc::Bytes;
+
+/// The messages' methods, sorted.
+pub(super) const NAMES: [&str; 20] = [
+    "bully.answer",
+    "bully.coordinator",
+    "bully.election",
+    "bully.heartbeat",
+    "bully.resign",
+    "log.accept",
+    "log.accepted",
+    "log.answer",
+    "log.blank",
+    "log.confirm",
+    "log.confirmed",
+    "log.fetch",
+    "log.fetched",
+    "log.forward",
+    "log.known",
+    "log.prepare",
+    "log.promise",
+    "log.read",
+    "log.readable",
+    "log.reject",
+];
+
+/// The members of all these messages; which are there depends on the method.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<Ballot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promised: Option<Ballot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<Ballot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    committed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<u64>,
+    /// XML-RPC's integers are signed: the same 64 bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flag: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    election: Option<Election>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<Heartbeat>,
+}
+
+/// The method of a message; `None` for those that [`super::wire`] knows.
+pub(super) const fn name(message: &Message) -> Option<&'static str> {
+    Some(match message {
+        Message::Paxos(_) | Message::Elsewhere => return None,
+        Message::Bully(Bully::Answer(_)) => "bully.answer",
+        Message::Bully(Bully::Coordinator(_)) => "bully.coordinator",
+        Message::Bully(Bully::Election(_)) => "bully.election",
+        Message::Bully(Bully::Heartbeat(_)) => "bully.heartbeat",
+        Message::Bully(Bully::Resign(_)) => "bully.resign",
+        Message::Log(Log::Accept { .. }) => "log.accept",
+        Message::Log(Log::Accepted { .. }) => "log.accepted",
+        Message::Log(Log::Blank) => "log.blank",
+        Message::Log(Log::Confirm { .. }) => "log.confirm",
+        Message::Log(Log::Confirmed { .. }) => "log.confirmed",
+        Message::Log(Log::Fetch { .. }) => "log.fetch",
+        Message::Log(Log::Fetched { .. }) => "log.fetched",
+        Message::Log(Log::Known { .. }) => "log.known",
+        Message::Log(Log::Prepare { .. }) => "log.prepare",
+        Message::Log(Log::Promise { .. }) => "log.promise",
+        Message::Log(Log::Reject { .. }) => "log.reject",
+        Message::Strong(Call::Answer { .. }) => "log.answer",
+        Message::Strong(Call::AskRead { .. }) => "log.read",
+        Message::Strong(Call::Forward { .. }) => "log.forward",
+        Message::Strong(Call::ReadAt { .. }) => "log.readable",
+    })
+}
+
+/// How much a message weighs, about, where that can be much.
+pub(super) fn weight(message: &Message) -> usize {
+    match message {
+        Message::Log(Log::Accept { entries, .. } | Log::Fetched { piece: Piece::Entries { entries, .. }, .. }) => {
+            entries.iter().map(|entry| entry.command.weight() + 32).sum()
+        }
+        Message::Log(Log::Fetched { piece: Piece::Snapshot { bytes, .. }, .. }) => bytes.len(),
+        Message::Strong(Call::Forward { command, .. }) => command.len(),
+        Message::Strong(Call::Answer { reply, .. }) => reply.as_ref().map_or(0, Vec::len),
+        _ => 0,
+    }
+}
+
+/// The members of a message.
+pub(super) fn fields(message: &Message) -> Fields {
+    match message {
+        Message::Paxos(_) | Message::Elsewhere => Fields::default(),
+        Message::Bully(message) => of_bully(message),
+        Message::Log(message) => of_log(message),
+        Message::Strong(message) => of_call(message),
+    }
+}
+
+fn of_bully(message: &Bully) -> Fields {
+    let none = Fields::default();
+    match message {
+        Bully::Election(election) => Fields { election: Some(*election), ..none },
+        Bully::Answer(answer) => Fields { answer: Some(*answer), ..none },
+        Bully::Coordinator(announcement) | Bully::Resign(announcement) => {
+            Fields { epoch: Some(announcement.epoch), ..none }
+        }
+        Bully::Heartbeat(heartbeat) => Fields { heartbeat: Some(heartbeat.clone()), ..none },
+    }
+}
+
+fn of_log(message: &Log) -> Fields {
+    let none = Fields::default();
+    match message {
+        Log::Prepare { epoch } => Fields { epoch: Some(*epoch), ..none },
+        Log::Promise { epoch, holds: Holding { accepted, length, committed }, votes } => {
+            let (length, committed) = (Some(*length), Some(*committed));
+            Fields { epoch: Some(*epoch), accepted: *accepted, length, committed, flag: Some(*votes), ..none }
+        }
+        Log::Reject { epoch, promised } => Fields { epoch: Some(*epoch), promised: Some(*promised), ..none },
+        Log::Accept { epoch, began, after, hash, entries, committed } => Fields {
+            epoch: Some(*epoch),
+            accepted: began.and_then(|began| began.accepted),
+            length: began.map(|began| began.length),
+            start: began.map(|began| began.start),
+            after: Some(*after),
+            hash: Some(hash.cast_signed()),
+            entries: (!entries.is_empty()).then(|| Bytes(entries::encode(entries))),
+            committed: Some(*committed),
+            ..none
+        },
+        Log::Accepted { epoch, length } => Fields { epoch: Some(*epoch), length: *length, ..none },
+        Log::Fetch { epoch, after, offset } => {
+            Fields { epoch: Some(*epoch), after: Some(*after), offset: Some(*offset), ..none }
+        }
+        Log::Fetched { epoch, piece: Piece::Entries { after, entries } } => {
+            let entries = Some(Bytes(entries::encode(entries)));
+            Fields { epoch: Some(*epoch), after: Some(*after), entries, ..none }
+        }
+        Log::Fetched { epoch, piece: Piece::Snapshot { slot, hash, offset, total, bytes } } => Fields {
+            epoch: Some(*epoch),
+            slot: Some(*slot),
+            hash: Some(hash.cast_signed()),
+            offset: Some(*offset),
+            total: Some(*total),
+            bytes: Some(Bytes(bytes.clone())),
+            ..none
+        },
+        Log::Confirm { epoch, round } | Log::Confirmed { epoch, round } => {
+            Fields { epoch: Some(*epoch), round: Some(*round), ..none }
+        }
+        Log::Blank => none,
+        Log::Known { blank } => Fields { flag: Some(*blank), ..none },
+    }
+}
+
+fn of_call(message: &strong::Message) -> Fields {
+    let none = Fields::default();
+    match message {
+        Call::Forward { id, command } => Fields { id: Some(*id), bytes: Some(Bytes(command.clone())), ..none },
+        Call::Answer { id, reply } => Fields { id: Some(*id), bytes: reply.clone().map(Bytes), ..none },
+        Call::AskRead { id } => Fields { id: Some(*id), ..none },
+        Call::ReadAt { id, slot } => Fields { id: Some(*id), slot: *slot, ..none },
+    }
+}
+
+/// The message of a method and its members; `None` if a member is missing or is not what it should be.
+pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
+    let epoch = fields.epoch;
+    Some(match name {
+        "bully.answer" => Bully::Answer(fields.answer?).into(),
+        "bully.coordinator" => Bully::Coordinator(Announcement { epoch: epoch? }).into(),
+        "bully.election" => Bully::Election(fields.election?).into(),
+        "bully.heartbeat" => Bully::Heartbeat(fields.heartbeat?).into(),
+        "bully.resign" => Bully::Resign(Announcement { epoch: epoch? }).into(),
+        "log.accept" => {
+            let began = match (fields.length, fields.start) {
+                (Some(length), Some(start)) => Some(Beginning { accepted: fields.accepted, length, start }),
+                _ => None,
+            };
+            let entries = fields.entries.map_or(Some(Vec::new()), |bytes| entries::decode(&bytes.0))?;
+            let (after, hash) = (fields.after?, fields.hash?.cast_unsigned());
+            Log::Accept { epoch: epoch?, began, after, hash, entries, committed: fields.committed? }.into()
+        }
+        "log.accepted" => Log::Accepted { epoch: epoch?, length: fields.length }.into(),
+        "log.answer" => Call::Answer { id: fields.id?, reply: fields.bytes.map(|bytes| bytes.0) }.into(),
+        "log.blank" => Log::Blank.into(),
+        "log.confirm" => Log::Confirm { epoch: epoch?, round: fields.round? }.into(),
+        "log.confirmed" => Log::Confirmed { epoch: epoch?, round: fields.round? }.into(),
+        "log.fetch" => Log::Fetch { epoch: epoch?, after: fields.after?, offset: fields.offset? }.into(),
+        "log.fetched" => {
+            let piece = match (fields.entries, fields.bytes) {
+                (Some(bytes), None) => Piece::Entries { after: fields.after?, entries: entries::decode(&bytes.0)? },
+                (None, Some(bytes)) => Piece::Snapshot {
+                    slot: fields.slot?,
+                    hash: fields.hash?.cast_unsigned(),
+                    offset: fields.offset?,
+                    total: fields.total?,
+                    bytes: bytes.0,
+                },
+                _ => return None,
+            };
+            Log::Fetched { epoch: epoch?, piece }.into()
+        }
+        "log.forward" => Call::Forward { id: fields.id?, command: fields.bytes?.0 }.into(),
+        "log.known" => Log::Known { blank: fields.flag? }.into(),
+        "log.prepare" => Log::Prepare { epoch: epoch? }.into(),
+        "log.promise" => {
+            let holds = Holding { accepted: fields.accepted, length: fields.length?, committed: fields.committed? };
+            Log::Promise { epoch: epoch?, holds, votes: fields.flag? }.into()
+        }
+        "log.read" => Call::AskRead { id: fields.id? }.into(),
+        "log.readable" => Call::ReadAt { id: fields.id?, slot: fields.slot }.into(),
+        "log.reject" => Log::Reject { epoch: epoch?, promised: fields.promised? }.into(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocol::bully::Rank;
+    use crate::protocol::log::entries::{Command, Entry};
+    use crate::protocol::types::NodeId;
+    use crate::xmlrpc::{Limits, from_response, to_response};
+
+    fn all() -> Vec<Message> {
+        let node = NodeId::new(8000).unwrap();
+        let epoch = Ballot { round: 7, node };
+        let entries = vec![
+            Entry::after(3, epoch, Command::Noop),
+            Entry::after(4, epoch, Command::Service(Arc::from(&b"\0\xffabc"[..]))),
+        ];
+        let began = Some(Beginning { accepted: None, length: 3, start: 4 });
+        let rank = Rank { epoch: Some(epoch), counter: 9, id: node };
+        let (hash, offset, total, slot) = (u64::MAX - 5, 7, 900, 12);
+        vec![
+            Bully::Answer(Answer { number: 3, ok: Some(node), coordinator: Some(epoch) }).into(),
+            Bully::Coordinator(Announcement { epoch }).into(),
+            Bully::Election(Election { rank, number: 1, forced: true }).into(),
+            Bully::Heartbeat(Heartbeat {
+                rank,
+                coordinator: None,
+                hears_coordinator: true,
+                eligible: true,
+                hears: [node].into(),
+                asks: false,
+            })
+            .into(),
+            Bully::Resign(Announcement { epoch }).into(),
+            Log::Accept { epoch, began, after: 4, hash, entries: entries.clone(), committed: 3 }.into(),
+            Log::Accept { epoch, began: None, after: 4, hash, entries: Vec::new(), committed: 3 }.into(),
+            Log::Accepted { epoch, length: None }.into(),
+            Log::Accepted { epoch, length: Some(1 << 40) }.into(),
+            Call::Answer { id: 1 << 50, reply: Some(vec![1, 2]) }.into(),
+            Call::Answer { id: 4, reply: None }.into(),
+            Log::Blank.into(),
+            Log::Confirm { epoch, round: 4 }.into(),
+            Log::Confirmed { epoch, round: 4 }.into(),
+            Log::Fetch { epoch, after: 4, offset }.into(),
+            Log::Fetched { epoch, piece: Piece::Entries { after: 4, entries } }.into(),
+            Log::Fetched { epoch, piece: Piece::Snapshot { slot, hash, offset, total, bytes: vec![0, 255] } }.into(),
+            Call::Forward { id: 4, command: vec![9] }.into(),
+            Log::Known { blank: true }.into(),
+            Log::Prepare { epoch }.into(),
+            Log::Promise { epoch, holds: Holding { accepted: None, length: 2, committed: 1 }, votes: false }.into(),
+            Call::AskRead { id: 4 }.into(),
+            Call::ReadAt { id: 4, slot: None }.into(),
+            Log::Reject { epoch, promised: epoch }.into(),
+        ]
+    }
+
+    #[test]
+    fn every_message_survives_the_wire() {
+        let mut seen = std::collections::BTreeSet::new();
+        for sent in all() {
+            let name = name(&sent).unwrap();
+            seen.insert(name);
+            let mut xml = Vec::new();
+            to_response(&fields(&sent), &mut xml).unwrap();
+            let back: Fields = from_response(&xml, &Limits::default()).unwrap().unwrap();
+            assert_eq!(message(name, back), Some(sent), "{name}");
+        }
+        assert!(seen.into_iter().eq(NAMES), "every name, in order");
+    }
+
+    #[test]
+    fn what_lacks_a_member_is_no_message() {
+        for name in NAMES.into_iter().filter(|name| *name != "log.blank") {
+            assert_eq!(message(name, Fields::default()), None, "{name}");
+        }
+    }
+}

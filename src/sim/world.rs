@@ -1,0 +1,578 @@
+//! What happens: events in virtual time, and nodes that take steps.
+
+mod life;
+mod wires;
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::check::{Broken, Call, Subject, Verdict, Who, ensure, paxos};
+use super::disk::Disk;
+use super::faults::{Chances, Fault, Fortune};
+use super::network::{Cut, Network};
+use super::queue::Queue;
+use super::report::{Report, Tally};
+use super::trace::{About, Header, Kind, Recorder, Trace, VERSION};
+use super::{LIVENESS_TICKS, MAX_NODES, Options, Protocol, Violation};
+use crate::protocol::durable::Remembered;
+use crate::protocol::host::{Host, Sender};
+use crate::protocol::quorum::Members;
+use crate::protocol::types::{Instance, NodeId};
+use crate::protocol::{Effect, Message, Out};
+
+const FIRST_ID: u32 = 8000;
+/// A stopped node that goes on makes up for so many ticks at most, as the driver does.
+const MAX_LATE_TICKS: u64 = 5;
+
+/// What is going to happen.
+#[derive(Debug)]
+enum Event {
+    Deliver {
+        from: usize,
+        to: usize,
+        generation: u64,
+        message: Message,
+        /// Names the message in the trace.
+        id: u64,
+    },
+    /// The disk of a node has done: what its last batch led to goes out.
+    Flush {
+        at: usize,
+        life: u64,
+    },
+    Recover {
+        at: usize,
+    },
+    Resume {
+        at: usize,
+    },
+    Mend(Cut),
+    /// Time passes for every node, and chance may strike.
+    Tick,
+}
+
+/// What is handed to a node.
+#[derive(Debug)]
+enum Input {
+    Message { from: usize, generation: u64, message: Message, id: u64 },
+    Call(Call),
+    Tick,
+    Restart,
+}
+
+/// What waits for the disk.
+#[derive(Debug)]
+enum Pending {
+    Effect(Effect),
+    /// The answer to a client that asked.
+    Answer(Instance, Option<Remembered>),
+}
+
+#[derive(Debug)]
+struct Node {
+    id: NodeId,
+    /// Absent while it is down.
+    host: Option<Host>,
+    disk: Disk,
+    /// Counts the starts, so that what belongs to an earlier life is recognised.
+    life: u64,
+    /// What a batch led to and the disk has not yet finished, with the generation it was stepped in.
+    pending: Vec<(u64, Pending)>,
+    flushing: bool,
+    /// Stopped: what comes waits here, and ticks are only counted.
+    paused: bool,
+    inbox: Vec<Input>,
+    missed_ticks: u64,
+    /// For how many ticks its clock stands still.
+    stalled: u64,
+    /// Its disk was damaged: it is of no use any more.
+    rotten: bool,
+}
+
+/// One world.
+#[derive(Debug)]
+pub(super) struct World {
+    seed: u64,
+    options: Options,
+    /// What is drawn once, or when a phase begins.
+    plan: Pcg64Mcg,
+    clients: Pcg64Mcg,
+    wires: Pcg64Mcg,
+    chances: Chances,
+    /// The longest usual delay of a message that is delayed.
+    delay: u64,
+    /// A node handles what it sends to itself at once, as the driver does; otherwise when it is saved.
+    eager: bool,
+    members: Members,
+    ids: Vec<NodeId>,
+    nodes: Vec<Node>,
+    network: Network,
+    queue: Queue<Event>,
+    now: u64,
+    /// The nodes that are healed, and nothing goes wrong with any more; none in the storm.
+    core: Vec<usize>,
+    /// The same, by node.
+    spared: Vec<bool>,
+    out: Out,
+    hasher: DefaultHasher,
+    subjects: Vec<Box<dyn Subject>>,
+    recorder: Option<Box<Recorder>>,
+    messages: u64,
+    steps: u64,
+    tally: Tally,
+    /// Nodes start without looking at checksums.
+    #[cfg(test)]
+    pub(super) blind: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, options: Options) -> Self {
+        let mut plan = Pcg64Mcg::seed_from_u64(seed);
+        let mut stream = || Pcg64Mcg::seed_from_u64(plan.random());
+        let (clients, wires) = (stream(), stream());
+        let drawn = [3, 3, 4, 5, 5, 7][plan.random_range(0..6)];
+        let count = options.nodes.unwrap_or(drawn).clamp(1, MAX_NODES);
+        let ids: Vec<NodeId> = (0..count).filter_map(|at| NodeId::new(FIRST_ID + at)).collect();
+        let members = Members::new(ids.iter().copied()).expect("there is at least one node, and none is the guest");
+        let chances = Chances::draw(&mut plan, options.faults);
+        let (delay, eager) = (plan.random_range(1..=60), plan.random_bool(0.5));
+        let loss = chances.rate(Fault::Loss);
+        let network = Network::new(ids.len(), || plan.random_range(0..=loss));
+        let protocols = options.protocol.map_or_else(|| Protocol::ALL.to_vec(), |protocol| vec![protocol]);
+        let subjects = protocols.into_iter().map(|protocol| -> Box<dyn Subject> {
+            match protocol {
+                Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
+            }
+        });
+        let subjects = subjects.collect();
+        Self {
+            seed,
+            options,
+            plan,
+            clients,
+            wires,
+            chances,
+            delay,
+            eager,
+            nodes: ids.iter().map(|&id| Node::new(id)).collect(),
+            spared: vec![false; ids.len()],
+            members,
+            ids,
+            network,
+            queue: Queue::new(),
+            now: 0,
+            core: Vec::new(),
+            out: Out::default(),
+            hasher: DefaultHasher::new(),
+            subjects,
+            recorder: None,
+            messages: 0,
+            steps: 0,
+            tally: Tally::default(),
+            #[cfg(test)]
+            blind: false,
+        }
+    }
+
+    /// From here on, what happens is written down.
+    pub(super) fn record(&mut self) {
+        self.recorder = Some(Box::new(Recorder::new(self.nodes.len(), FIRST_ID)));
+    }
+
+    #[cfg(test)]
+    pub(super) fn watch(&mut self, subject: Box<dyn Subject>) {
+        self.subjects.push(subject);
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let mut tally = self.tally;
+        self.subjects.iter().for_each(|subject| subject.count(&mut tally));
+        Report { seed: self.seed, steps: self.steps, ticks: self.now, trace_hash: self.hasher.finish(), tally }
+    }
+
+    pub(super) fn violation(&self, Broken { rule, what }: Broken) -> Violation {
+        Violation { seed: self.seed, step: self.steps, tick: self.now, rule, what }
+    }
+
+    pub(super) fn into_trace(mut self, violation: Option<&Violation>) -> Trace {
+        if let Some(violation) = violation {
+            self.note(None, Kind::Violation, || About::text(violation.to_string()));
+        }
+        let header = Header {
+            synod_trace: VERSION,
+            seed: self.seed,
+            nodes: self.ids.iter().map(|id| id.number()).collect(),
+            steps: self.options.steps,
+            faults: self.options.faults,
+        };
+        Trace { header, events: self.recorder.map_or_else(Vec::new, |recorder| recorder.into_events()) }
+    }
+
+    // The phases.
+
+    pub(super) fn play(&mut self) -> Verdict {
+        self.queue.push(1, Event::Tick);
+        for at in 0..self.nodes.len() {
+            self.start(at)?;
+        }
+        while self.steps < self.options.steps {
+            self.happen()?;
+        }
+        let sound: Vec<usize> = (0..self.nodes.len()).filter(|&at| !self.nodes[at].rotten).collect();
+        let mut core = sound.clone();
+        for at in (1..core.len()).rev() {
+            core.swap(at, self.plan.random_range(0..=at));
+        }
+        // Rot leaves a majority sound.
+        core.truncate(self.plan.random_range(self.members.majority()..=sound.len()));
+        core.sort_unstable();
+        let since = self.now;
+        self.heal(core)?;
+        self.tally.slowest_core_ticks = self.now - since;
+        self.heal(sound)
+    }
+
+    /// These nodes, and the links among them, are whole from here on. They make progress in time.
+    fn heal(&mut self, core: Vec<usize>) -> Verdict {
+        self.note(None, Kind::Phase, || About::text(format!("healed: {core:?} of the nodes")));
+        for &at in &core {
+            self.spared[at] = true;
+            self.nodes[at].stalled = 0;
+        }
+        self.core = core;
+        for at in self.core.clone() {
+            self.start(at)?;
+            self.resume(at)?;
+        }
+        self.subjects.iter_mut().for_each(|subject| subject.healed());
+        let deadline = self.now + LIVENESS_TICKS;
+        loop {
+            let before = self.now;
+            self.happen()?;
+            if self.now == before {
+                continue;
+            }
+            let Err(missing) = self.settled() else { return Ok(()) };
+            ensure(self.now < deadline, "a healed core makes progress in time", || {
+                format!("after {LIVENESS_TICKS} ticks in which {:?} were whole, {missing}", self.core)
+            })?;
+        }
+    }
+
+    fn settled(&self) -> Result<(), String> {
+        let hosts: Vec<&Host> = self.core.iter().filter_map(|&at| self.nodes[at].host.as_ref()).collect();
+        self.subjects.iter().try_for_each(|subject| subject.settled(&hosts))
+    }
+
+    // Events.
+
+    fn happen(&mut self) -> Verdict {
+        // There is always a next tick.
+        let Some((time, event)) = self.queue.pop() else { return Ok(()) };
+        self.now = time;
+        match event {
+            Event::Deliver { from, to, generation, message, id } => {
+                self.input(to, Input::Message { from, generation, message, id })
+            }
+            Event::Flush { at, life } => {
+                let node = &self.nodes[at];
+                // A stopped node writes when it goes on.
+                if node.life == life && node.flushing && !node.paused { self.flush(at) } else { Ok(()) }
+            }
+            Event::Recover { at } => self.start(at),
+            Event::Resume { at } => self.resume(at),
+            Event::Mend(cut) => {
+                self.network.mend(&cut);
+                self.note(None, Kind::Mend, || About::text(format!("{:?} of {:?}", cut.shape, cut.order)));
+                Ok(())
+            }
+            Event::Tick => self.tick(),
+        }
+    }
+
+    fn tick(&mut self) -> Verdict {
+        self.queue.push(self.now + 1, Event::Tick);
+        for at in 0..self.nodes.len() {
+            self.pass_time(at)?;
+        }
+        if let Some(mut fortune) = self.strikes(Fault::Cut, None) {
+            let cut = Cut::draw(self.nodes.len(), &mut fortune);
+            if self.network.cut(&cut) {
+                self.tally.count(Fault::Cut);
+                self.note(None, Kind::Cut, || About::text(format!("{:?} of {:?}", cut.shape, cut.order)));
+                self.queue.push(self.now + fortune.within(1..=200), Event::Mend(cut));
+            }
+        }
+        if self.core.is_empty()
+            && let Some(mut fortune) = self.strikes(Fault::Restart, None)
+        {
+            self.tally.count(Fault::Restart);
+            // As the shell does it: one after the other, those that are up; now and then only some.
+            for at in 0..self.nodes.len() {
+                if !fortune.is_one_of(7) {
+                    self.input(at, Input::Restart)?;
+                }
+            }
+        }
+        self.ask()
+    }
+
+    /// Clients ask.
+    fn ask(&mut self) -> Verdict {
+        let core: Vec<NodeId> = self.core.iter().map(|&at| self.ids[at]).collect();
+        for number in 0..self.subjects.len() {
+            let subject = &mut self.subjects[number];
+            let call = if core.is_empty() {
+                subject.wish(&self.ids, &mut self.clients)
+            } else {
+                subject.urge(&core, &mut self.clients)
+            };
+            if let Some((node, call)) = call {
+                self.input(index(node), Input::Call(call))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A tick passes for one node, as its clock has it.
+    fn pass_time(&mut self, at: usize) -> Verdict {
+        if self.nodes[at].host.is_none() {
+            return Ok(());
+        }
+        let mut ticks = 1;
+        if self.nodes[at].paused {
+            self.nodes[at].missed_ticks += 1;
+            ticks = 0;
+        } else if self.nodes[at].stalled > 0 {
+            self.nodes[at].stalled -= 1;
+            ticks = 0;
+        } else if let Some(mut fortune) = self.strikes(Fault::Clock, Some(at)) {
+            self.tally.count(Fault::Clock);
+            if fortune.is_one_of(2) {
+                ticks = fortune.within(2..=100);
+                self.note(Some(at), Kind::Clock, || About::text(format!("jumps ahead by {ticks} ticks")));
+            } else {
+                let stalled = fortune.within(1..=150);
+                self.note(Some(at), Kind::Clock, || About::text(format!("stands still for {stalled} ticks")));
+                (self.nodes[at].stalled, ticks) = (stalled, 0);
+            }
+        }
+        for _ in 0..ticks {
+            self.input(at, Input::Tick)?;
+        }
+        if let Some(mut fortune) = self.strikes(Fault::Pause, Some(at))
+            && !self.nodes[at].paused
+        {
+            self.tally.count(Fault::Pause);
+            self.nodes[at].paused = true;
+            self.note(Some(at), Kind::Pause, || About::text("stopped"));
+            self.queue.push(self.now + fortune.within(1..=150), Event::Resume { at });
+        }
+        match self.strikes(Fault::Crash, Some(at)) {
+            Some(fortune) => self.crash(at, fortune),
+            None => Ok(()),
+        }
+    }
+
+    /// Does it strike? Never where all is healed.
+    fn strikes(&mut self, fault: Fault, at: Option<usize>) -> Option<Fortune> {
+        if at.is_some_and(|at| self.spared[at]) { None } else { self.chances.strikes(fault) }
+    }
+
+    // Steps.
+
+    /// One input for one node, if it is up.
+    fn input(&mut self, at: usize, input: Input) -> Verdict {
+        let node = &mut self.nodes[at];
+        if node.host.is_none() {
+            if let Input::Message { from, id, message, .. } = input {
+                self.tally.unreachable += 1;
+                let peer = self.ids[from].number();
+                self.note(Some(at), Kind::Lose, || About::message(id, peer, &message));
+            }
+            return Ok(());
+        }
+        if node.paused {
+            node.inbox.push(input);
+            return Ok(());
+        }
+        self.step(at, input)?;
+        let node = &self.nodes[at];
+        if node.pending.is_empty() || node.flushing {
+            return Ok(());
+        }
+        if let Some(mut fortune) = self.strikes(Fault::Sync, Some(at)) {
+            self.tally.count(Fault::Sync);
+            let life = self.nodes[at].life;
+            self.nodes[at].flushing = true;
+            self.queue.push(self.now + fortune.within(1..=4), Event::Flush { at, life });
+            return Ok(());
+        }
+        self.flush(at)
+    }
+
+    /// The node handles the input, and what it sends to itself if it is eager.
+    fn step(&mut self, at: usize, input: Input) -> Verdict {
+        self.steps += 1;
+        let is_tick = matches!(input, Input::Tick);
+        let mut out = std::mem::take(&mut self.out);
+        let answer = self.hand_over(at, input, &mut out)?;
+        let mut effects = 0;
+        let mut own = VecDeque::new();
+        loop {
+            let who = self.who(at);
+            for effect in out.drain() {
+                effects += 1;
+                effect.hash(&mut self.hasher);
+                self.nodes[at].host.iter().try_for_each(|host| {
+                    self.subjects.iter_mut().try_for_each(|subject| subject.emitted(who, host, &effect))
+                })?;
+                if let Some((kind, about)) = self.recorder.is_some().then(|| About::effect(&effect)).flatten() {
+                    self.note(Some(at), kind, || about);
+                }
+                match effect {
+                    Effect::Send { to, message } if self.eager && to == who.node => own.push_back(message),
+                    effect => self.nodes[at].pending.push((who.generation, Pending::Effect(effect))),
+                }
+            }
+            let Some(message) = own.pop_front() else { break };
+            self.messages += 1;
+            let (generation, id, peer) = (who.generation, self.messages, who.node.number());
+            self.note(Some(at), Kind::Send, || About::message(id, peer, &message));
+            self.hand_over(at, Input::Message { from: at, generation, message, id }, &mut out)?;
+        }
+        self.out = out;
+        let who = self.who(at);
+        if let Some((instance, known)) = answer {
+            self.nodes[at].pending.push((who.generation, Pending::Answer(instance, known)));
+        }
+        // A tick that has no effect changes nothing that could be wrong.
+        if let (Some(host), true) = (&self.nodes[at].host, effects > 0 || !is_tick) {
+            self.subjects.iter_mut().try_for_each(|subject| subject.stepped(who, host))?;
+        }
+        Ok(())
+    }
+
+    /// Hands an input to the host. A client that asks is given what the host knows.
+    fn hand_over(
+        &mut self,
+        at: usize,
+        input: Input,
+        out: &mut Out,
+    ) -> Result<Option<(Instance, Option<Remembered>)>, Broken> {
+        let who = self.who(at);
+        let note = |world: &mut Self, kind, about: &dyn Fn() -> About| world.note(Some(at), kind, about);
+        match &input {
+            Input::Message { from, generation, message, id } => {
+                self.tally.delivered += 1;
+                let sender = Sender { from: self.ids[*from], generation: Some(*generation) };
+                let peer = sender.from.number();
+                note(self, Kind::Receive, &|| About::message(*id, peer, message));
+                self.subjects.iter_mut().for_each(|subject| subject.heard(who, sender, message));
+            }
+            Input::Call(call) => {
+                note(self, Kind::Call, &|| About::text(format!("{call:?}")));
+                self.subjects.iter_mut().for_each(|subject| subject.called(who, call));
+            }
+            Input::Restart => note(self, Kind::Restart, &|| About::text("told to restart")),
+            Input::Tick => {}
+        }
+        let Some(host) = self.nodes[at].host.as_mut() else { return Ok(None) };
+        match input {
+            Input::Message { from, generation, message, .. } => {
+                let sender = Sender { from: self.ids[from], generation: Some(generation) };
+                host.on_message(sender, message, out);
+            }
+            Input::Call(Call::Propose(proposal)) => host.propose(proposal, out),
+            Input::Call(Call::Ask(instance)) => {
+                let known = host.tell(&instance, out);
+                return Ok(Some((instance, known)));
+            }
+            Input::Tick => host.on_tick(out),
+            Input::Restart => host.restart(out),
+        }
+        Ok(None)
+    }
+
+    fn who(&self, at: usize) -> Who {
+        let node = &self.nodes[at];
+        Who { node: node.id, life: node.life, generation: node.host.as_ref().map_or(0, Host::generation) }
+    }
+
+    /// What the driver does with a batch: what precedes the first record that must be synced leaves; then the disk
+    /// writes; then the rest leaves. A crash may come at any point.
+    fn flush(&mut self, at: usize) -> Verdict {
+        let node = &mut self.nodes[at];
+        node.flushing = false;
+        let pending = std::mem::take(&mut node.pending);
+        let (id, life) = (node.id, node.life);
+        for (_, pending) in &pending {
+            if let Pending::Effect(Effect::Save(record) | Effect::Note(record)) = pending {
+                node.disk.write(record);
+            }
+        }
+        let mut crash = self.strikes(Fault::Crash, Some(at));
+        let crash_at = crash.as_mut().map(|fortune| fortune.within(0..=(pending.len() as u64).saturating_sub(1)));
+        let mut synced = false;
+        for (number, (generation, pending)) in (0_u64..).zip(pending) {
+            if let (Some(fortune), true) = (crash, crash_at == Some(number)) {
+                return self.crash(at, fortune);
+            }
+            let who = Who { node: id, life, generation };
+            match pending {
+                Pending::Effect(Effect::Save(_)) if !synced => {
+                    let kept = self.nodes[at].disk.sync();
+                    synced = true;
+                    self.note(Some(at), Kind::Sync, || About::text(format!("{} records", kept.len())));
+                    self.subjects.iter_mut().try_for_each(|subject| subject.saved(id, &kept))?;
+                }
+                Pending::Effect(Effect::Save(_) | Effect::Note(_)) => {}
+                Pending::Effect(Effect::Send { to, message }) => self.send(at, who, to, message)?,
+                Pending::Effect(Effect::Notify(event)) => {
+                    let disk = self.nodes[at].disk.durable();
+                    self.subjects.iter_mut().try_for_each(|subject| subject.told(who, &event, disk))?;
+                }
+                Pending::Answer(instance, known) => {
+                    let disk = self.nodes[at].disk.durable();
+                    for subject in &mut self.subjects {
+                        subject.answered(who, &instance, known.as_ref(), disk)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what happens, if a trace is taken.
+    fn note(&mut self, at: Option<usize>, kind: Kind, about: impl FnOnce() -> About) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add((self.steps, self.now), at, kind, about());
+        }
+    }
+}
+
+impl Node {
+    fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            host: None,
+            disk: Disk::default(),
+            life: 0,
+            pending: Vec::new(),
+            flushing: false,
+            paused: false,
+            inbox: Vec::new(),
+            missed_ticks: 0,
+            stalled: 0,
+            rotten: false,
+        }
+    }
+}
+
+/// Where a node stands in the list.
+const fn index(id: NodeId) -> usize {
+    id.number().wrapping_sub(FIRST_ID) as usize
+}

@@ -1,0 +1,117 @@
+//! How nodes start, die, and go on.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{Event, Input, MAX_LATE_TICKS, World};
+use crate::protocol::host::{Host, Options as HostOptions};
+use crate::protocol::paxos::Options as PaxosOptions;
+use crate::sim::check::{Verdict, Who};
+use crate::sim::faults::{Fault, Fortune};
+use crate::sim::trace::{About, Kind};
+
+impl World {
+    pub(super) fn start(&mut self, at: usize) -> Verdict {
+        if self.nodes[at].host.is_some() {
+            return Ok(());
+        }
+        #[cfg(test)]
+        if self.blind {
+            self.nodes[at].disk.recover_blindly();
+        }
+        let (records, cut) = match self.nodes[at].disk.recover() {
+            Ok(recovered) => recovered,
+            Err(damaged) => {
+                self.tally.quarantined += 1;
+                self.note(Some(at), Kind::Quarantine, || About::text(damaged.to_string()));
+                return Ok(());
+            }
+        };
+        self.tally.cut_tails += u64::from(cut);
+        let node = &mut self.nodes[at];
+        node.life += 1;
+        // Of its own, so that it does not hang on what else happened.
+        let mut hasher = DefaultHasher::new();
+        (self.seed, at, node.life).hash(&mut hasher);
+        let lab = self.chances.rate(Fault::Restart) > 0;
+        let paxos = PaxosOptions { max_instances: 100, thrifty: self.seed & 8 == 0, ..PaxosOptions::default() };
+        let options = HostOptions { lab, paxos, strong: None };
+        let host = Host::new(node.id, self.members.clone(), options, node.disk.durable().clone(), hasher.finish());
+        let who = Who { node: node.id, life: node.life, generation: host.generation() };
+        let again = node.life > 1;
+        self.tally.recoveries += u64::from(again);
+        self.note(Some(at), Kind::Start, || {
+            About::text(format!("life {}{}", who.life, if cut { ", a torn record was cut off" } else { "" }))
+        });
+        for subject in &mut self.subjects {
+            subject.saved(who.node, &records)?;
+            if again {
+                subject.recovered(who, &host)?;
+            }
+        }
+        self.nodes[at].host = Some(host);
+        Ok(())
+    }
+
+    /// The node dies: its memory is gone, and of what was not synced some part; its disk may suffer.
+    pub(super) fn crash(&mut self, at: usize, mut fortune: Fortune) -> Verdict {
+        let node = &mut self.nodes[at];
+        if node.host.take().is_none() {
+            return Ok(());
+        }
+        let id = node.id;
+        self.tally.count(Fault::Crash);
+        // Killed alone, all that was written survives; with its machine, chance decides.
+        let unsynced = node.disk.unsynced();
+        let survive = if fortune.is_one_of(3) { unsynced } else { fortune.within(0..=unsynced as u64) as usize };
+        (node.pending, node.inbox) = (Vec::new(), Vec::new());
+        (node.flushing, node.paused, node.missed_ticks, node.stalled) = (false, false, 0, 0);
+        let torn = survive < unsynced && self.chances.strikes(Fault::Tear).is_some();
+        if torn {
+            self.tally.count(Fault::Tear);
+        }
+        self.nodes[at].disk.lose(survive, torn);
+        at.hash(&mut self.hasher);
+        self.note(Some(at), Kind::Crash, || {
+            About::text(format!(
+                "{survive} of {unsynced} unsynced records survive{}",
+                if torn { ", one torn" } else { "" }
+            ))
+        });
+        let rotten = self.nodes.iter().filter(|node| node.rotten).count();
+        if rotten < self.nodes.len() - self.members.majority()
+            && !self.nodes[at].rotten
+            && let Some(mut fortune) = self.chances.strikes(Fault::Rot)
+            && self.nodes[at].disk.rot(&mut fortune)
+        {
+            self.nodes[at].rotten = true;
+            self.tally.count(Fault::Rot);
+        }
+        if let Some(mut fortune) = self.chances.strikes(Fault::Stale)
+            && self.nodes[at].disk.turn_back(&mut fortune)
+        {
+            self.tally.count(Fault::Stale);
+        }
+        self.subjects.iter_mut().for_each(|subject| subject.crashed(id));
+        self.queue.push(self.now + fortune.within(1..=150), Event::Recover { at });
+        Ok(())
+    }
+
+    /// A stopped node goes on: it makes up for some of the time, and takes what has come meanwhile.
+    pub(super) fn resume(&mut self, at: usize) -> Verdict {
+        let node = &mut self.nodes[at];
+        if !std::mem::take(&mut node.paused) {
+            return Ok(());
+        }
+        let missed = std::mem::take(&mut node.missed_ticks).min(MAX_LATE_TICKS);
+        let inbox = std::mem::take(&mut node.inbox);
+        let flushing = node.flushing;
+        self.note(Some(at), Kind::Resume, || About::text(format!("goes on; {} inputs waited", inbox.len())));
+        if flushing {
+            self.flush(at)?;
+        }
+        for input in inbox {
+            self.input(at, input)?;
+        }
+        (0..missed).try_for_each(|_| self.input(at, Input::Tick))
+    }
+}
