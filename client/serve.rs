@@ -58,8 +58,8 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let calling = Calling { timeout: TIMEOUT, authorization, authorities };
     let tls = args.tls_cert.as_deref().zip(args.tls_key.as_deref());
     let tls = tls.map(|(cert, key)| server_config(cert, key)).transpose().map_err(|error| usage(error.to_string()))?;
-    // A lab shows the lecture's messages, to all; a service saves what it can.
-    let paxos = paxos::Options { thrifty: !args.lab, ..paxos::Options::default() };
+    // A lab shows the lecture's messages, to all, and none that nobody asked for; a service saves what it can.
+    let paxos = if args.lab { paxos::Options::default() } else { paxos::Options::default().for_service() };
     let settings =
         Settings { id, members, data, lab: args.lab, access, tls, calling, paxos, strong: strong::Options::default() };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;

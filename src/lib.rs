@@ -40,6 +40,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`protocol`] | the protocols, pure: inputs in, ordered effects out |
+//! | [`service`] | what the replicated log feeds: keys and values, board, files, locks, exactly once |
 //! | [`xmlrpc`] | the wire format: a serde data format over quick-xml |
 //! | [`rpc`] | the transport: door (HTTP in), peers and client (HTTP out), the method table, faults |
 //! | [`store`] | what a node remembers: SQLite, its twin in memory, the decided files |
@@ -50,7 +51,7 @@
 //!
 //! # Invariants, as absences
 //!
-//! - Nothing in [`protocol`] names a socket, a thread, a file, a clock or an unseeded random number.
+//! - Nothing in [`protocol`] or [`service`] names a socket, a thread, a file, a clock or an unseeded random number.
 //! - Nothing outside the driver's thread touches a protocol or the store, so neither has a lock.
 //! - Nothing that rests on a record leaves the node before the record is synced.
 //! - Nothing waits for a peer: the driver puts messages into queues that drop their oldest when full.

@@ -9,6 +9,7 @@
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
 //! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
+//! - [`access`]: who may call what; credentials, the cluster's secret, and a cluster that decides over TLS.
 //! - [`generations`]: does a message from before a restart act after it?
 //! - [`python`]: does Python's stock client see the same?
 //! - [`simulate`]: what does `synod sim` print, and does what it found show itself again?
@@ -18,6 +19,7 @@
 //!
 //! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
 
+mod access;
 mod door;
 mod durability;
 mod failures;

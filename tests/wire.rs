@@ -11,7 +11,7 @@ use synod::rpc::client::CallError;
 use synod::rpc::faults::{BAD_OPTION, FAULTS, IGNORED, NOT_A_LAB, TOO_LARGE};
 use synod::rpc::methods::METHODS;
 use synod::rpc::text::shown;
-use synod::xmlrpc::{Fault, Limits, Value, from_response};
+use synod::xmlrpc::{Fault, Limits, Value, from_response, to_fragment};
 
 use crate::support::nodes::{Nodes, address_of, fault};
 
@@ -19,6 +19,8 @@ type Struct = BTreeMap<String, Value>;
 
 const METHOD_NOT_FOUND: i32 = -32601;
 const INVALID_PARAMS: i32 = -32602;
+const INVALID_REQUEST: i32 = -32600;
+const INTERNAL_ERROR: i32 = -32603;
 
 fn value(members: &[(&str, Value)]) -> Value {
     Value::Struct(members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
@@ -389,10 +391,9 @@ fn a_multicall_mixes_good_and_bad_calls() {
         other => panic!("call {at}: {other:?}"),
     };
     assert_eq!(
-        [1, 2, 7].map(code),
-        [METHOD_NOT_FOUND, INVALID_PARAMS, IGNORED.code].map(|code| Value::Int(code.into()))
+        [1, 2, 5, 7].map(code),
+        [METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR, IGNORED.code].map(|code| Value::Int(code.into()))
     );
-    code(5);
     // The two on one instance run together; they agree.
     assert_eq!(good(0)["value"], good(6)["value"]);
     assert_eq!((&good(3)["value"], &good(3)["outcome"]), (&Value::Int(0), &"yours".into()));
@@ -400,6 +401,84 @@ fn a_multicall_mixes_good_and_bad_calls() {
     assert!(good(8).contains_key("protocol"));
     let none: Vec<Value> = nodes.call(0, "system.multicall", &(Vec::<Value>::new(),));
     assert_eq!(none, []);
+}
+
+#[test]
+fn items_of_a_multicall_that_are_no_calls_fail_alone() {
+    let nodes = Nodes::lab(3);
+    let decided = || ("methodName", Value::from("decided"));
+    let items = [
+        (Value::Int(5), INVALID_REQUEST),
+        (Value::Array(vec![]), INVALID_REQUEST),
+        (value(&[]), METHOD_NOT_FOUND),
+        (value(&[("params", Value::Array(vec![]))]), METHOD_NOT_FOUND),
+        (value(&[("methodName", Value::Int(1))]), INVALID_REQUEST),
+        (value(&[decided(), ("params", value(&[]))]), INVALID_REQUEST),
+        (value(&[decided(), ("params", Value::Array(vec![Value::Int(1)]))]), INVALID_PARAMS),
+        (value(&[("methodName", "system.multicall".into()), ("params", Value::Array(vec![]))]), INTERNAL_ERROR),
+        // Nil for what may be left out is as if it were.
+        (value(&[decided(), ("params", Value::Array(vec![Value::Nil]))]), 0),
+        // Those that are calls: without params, with others beside them, and in another order.
+        (value(&[decided()]), 0),
+        (value(&[decided(), ("params", Value::Array(vec![])), ("zeal", "x".into())]), 0),
+        (value(&[decided(), ("a", "x".into()), ("params", Value::Array(vec!["i".into()]))]), 0),
+    ];
+    let body: String = items.iter().map(|(item, _)| format!("<value>{}</value>", to_fragment(item).unwrap())).collect();
+    let body = format!(
+        "<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>{body}</data></array>\
+         </value></param></params></methodCall>"
+    );
+    let results: Vec<Value> = raw(&nodes, 0, &body).unwrap();
+    assert_eq!(results.len(), items.len());
+    for ((item, code), result) in items.iter().zip(&results) {
+        match (code, result) {
+            (0, Value::Array(one)) => assert_eq!(one[..], [value(&[("decided", false.into())])], "{item:?}"),
+            (code, Value::Struct(fault)) => {
+                assert_eq!(fault["faultCode"], Value::Int((*code).into()), "{item:?}");
+                assert!(matches!(&fault["faultString"], Value::String(text) if !text.is_empty()), "{item:?}");
+            }
+            other => panic!("{item:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_multicall_is_bounded_in_both_directions() {
+    let nodes = Nodes::lab(3);
+    let one =
+        |method: &str, params: Vec<Value>| value(&[("methodName", method.into()), ("params", Value::Array(params))]);
+    let too_many = vec![one("propose", vec![5.into(), "many".into()]); 1001];
+    let fault = fault(nodes.client(0).call::<_, Value>("system.multicall", &(&too_many,)));
+    assert!(fault.code == INVALID_PARAMS && fault.string.contains("more than 1000"), "{fault}");
+    assert_eq!(nodes.row(0, "many"), None, "nothing was done");
+    let most: Vec<Value> = nodes.call(0, "system.multicall", &(&too_many[1..],));
+    assert_eq!(most.len(), 1000);
+
+    // A small call may ask for a lot: ten times a value of 1,000,000 bytes. Four fit, and what is small fits after them.
+    let large = "x".repeat(1_000_000);
+    nodes.propose(0, &large, "large");
+    let mut calls = vec![one("decided", vec!["large".into()]); 10];
+    calls.push(one("decided", vec!["many".into()]));
+    let results: Vec<Value> = nodes.call(0, "system.multicall", &(&calls,));
+    let results: Vec<Option<&Value>> = results
+        .iter()
+        .map(|result| match result {
+            Value::Array(one) => match &one[0] {
+                Value::Struct(decided) => Some(&decided["value"]),
+                other => panic!("{other:?}"),
+            },
+            Value::Struct(fault) => {
+                assert_eq!(fault["faultCode"], Value::Int(INTERNAL_ERROR.into()));
+                assert!(matches!(&fault["faultString"], Value::String(text) if text.contains("4194304 bytes")));
+                None
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let large = Value::from(large);
+    assert_eq!(results[..4], [Some(&large); 4]);
+    assert_eq!(results[4..10], [None; 6]);
+    assert_eq!(results[10], Some(&Value::Int(5)));
 }
 
 #[test]

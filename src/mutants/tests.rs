@@ -58,8 +58,12 @@ fn finding(mutant: Option<Mutant>, run: impl FnOnce() -> Result<(), String>) -> 
     }
 }
 
+const fn seed(range: usize, at: u64) -> u64 {
+    range as u64 * 1_000_000 + at
+}
+
 fn simulate(mutant: Option<Mutant>, range: usize, at: u64) -> Option<String> {
-    let seed = range as u64 * 1_000_000 + at;
+    let seed = seed(range, at);
     finding(mutant, || sim::run(seed, sim::Options::default()).map(|_| ()).map_err(|violation| violation.rule))
 }
 
@@ -154,7 +158,10 @@ fn every_mutant_is_killed() {
         rows.iter().filter_map(|row| row.seeds.get(range)?.as_ref()).map(|(seeds, _)| *seeds).max().unwrap_or(0)
     };
     let runs: Vec<(usize, u64)> = (0..RANGES).flat_map(|range| (0..most(range)).map(move |at| (range, at))).collect();
-    let found: Vec<String> = runs.par_iter().filter_map(|&(range, at)| simulate(None, range, at)).collect();
+    let found: Vec<String> = runs
+        .par_iter()
+        .filter_map(|&(range, at)| simulate(None, range, at).map(|rule| format!("seed {}: {rule}", seed(range, at))))
+        .collect();
     assert!(found.is_empty(), "without a mutant: {found:?}");
     assert_eq!(failing_scripts(None), [""; 0], "without a mutant");
 }

@@ -181,7 +181,11 @@ impl Client {
             };
             if never_sent { CallError::Unreachable(error) } else { CallError::NoAnswer(error) }
         })?;
-        let bytes = bytes.map_err(|status| CallError::Garbled(format!("HTTP status {status}")))?;
+        let bytes = bytes.map_err(|status| {
+            let hint =
+                if status == 401 { ": the node does not know this name and secret, or none was given" } else { "" };
+            CallError::Garbled(format!("HTTP status {status}{hint}"))
+        })?;
         from_response(&bytes, &self.limits).map_err(|error: DecodeError| CallError::Garbled(error.to_string()))
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
-use super::wire::Envelope;
+use super::wire::{Envelope, holds_nil};
 use super::{strong, wire_strong};
 use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
@@ -410,6 +410,11 @@ impl Method {
     /// The text of `system.methodHelp`.
     #[must_use]
     pub fn help_text(&self) -> String {
+        // The line to copy leaves out what may be left out.
+        let required = match self.usage {
+            usage if usage.starts_with('[') => "",
+            usage => usage.split(" [").next().unwrap_or_default(),
+        };
         format!(
             "{}({})\n\n{}{}\n\nPython: xmlrpc.client.ServerProxy('http://127.0.0.1:8000').{}({})",
             self.name,
@@ -417,7 +422,7 @@ impl Method {
             self.help,
             if self.lab { " Lab nodes only." } else { "" },
             self.name,
-            self.usage.split(" [").next().unwrap_or_default().trim_start_matches('['),
+            required,
         )
     }
 
@@ -492,6 +497,9 @@ impl Method {
             }
             Id::Validator(test) => {
                 let (argument,) = Deserialize::deserialize(params)?;
+                if holds_nil(&argument) {
+                    return Err(D::Error::custom("the value holds nil, which stock clients cannot read back"));
+                }
                 Ok(Request::Validator { test, argument })
             }
             Id::Strong(id) => strong::read(id, params).map(Request::Strong),
@@ -545,5 +553,9 @@ mod tests {
             assert_eq!(method.signatures[0].len() - 1, required, "{}", method.name);
         }
         assert!(Method::named("no such method").is_none());
+        for (name, line) in [("decided", ".decided()"), ("propose", ".propose(value)"), ("restart", ".restart()")] {
+            let help = Method::named(name).unwrap().help_text();
+            assert!(help.ends_with(line), "{help}");
+        }
     }
 }

@@ -11,15 +11,33 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::answers::Returned;
 use super::methods::{Method, Request};
-use super::service::known_method;
-use crate::xmlrpc::{Call, Fault, Limits, ParamList, Value};
+use super::service::{cannot_encode, known_method};
+use crate::xmlrpc::{self, ArrayResponse, Call, Fault, ParamList, Value};
 
-const MAX_CALLS: usize = 1000;
+/// How much one multicall may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Calls. Above it nothing is done. Default 1,000.
+    pub(super) calls: usize,
+    /// Bytes of the results together; faults, which are short, do not count. A result that goes above it is left out.
+    /// Default 4 MiB.
+    pub(super) output_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { calls: 1_000, output_bytes: 4 << 20 }
+    }
+}
 
 /// Reads the calls of a multicall, whose text `call` is in the middle of.
-pub(super) fn read(call: Call<'_>, text: &str, limits: &Limits) -> Result<Vec<Result<OneCall, Fault>>, Fault> {
+pub(super) fn read(
+    call: Call<'_>,
+    text: &str,
+    limits: &xmlrpc::Limits,
+    max_calls: usize,
+) -> Result<Vec<Result<OneCall, Fault>>, Fault> {
     let calls = match call.params_seed(Calls) {
         Ok(calls) => calls,
         Err(_) => {
@@ -27,24 +45,66 @@ pub(super) fn read(call: Call<'_>, text: &str, limits: &Limits) -> Result<Vec<Re
             calls.into_iter().map(one_of_many).collect()
         }
     };
-    if calls.len() > MAX_CALLS {
-        let string = format!("more than {MAX_CALLS} calls in a multicall; nothing was done");
+    if calls.len() > max_calls {
+        let string = format!("more than {max_calls} calls in a multicall; nothing was done");
         return Err(Fault { code: -32602, string });
     }
     Ok(calls)
 }
 
-/// One result among many.
+/// Writes the results in their order. A result is asked for when its turn comes, and not kept: so what a response takes
+/// is bounded, whatever was asked for.
+pub(super) fn write<T: Serialize>(
+    results: impl Iterator<Item = Result<T, Fault>>,
+    output_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    let mut response = ArrayResponse::begin(out);
+    let mut room = output_bytes;
+    for result in results {
+        let fault = match result {
+            Ok(result) => match response.push_within(room, &[result]) {
+                Ok(Some(taken)) => {
+                    room -= taken;
+                    continue;
+                }
+                Ok(None) => too_much(output_bytes),
+                Err(error) => cannot_encode(error),
+            },
+            Err(fault) => fault,
+        };
+        response.push(&Failed { code: fault.code, string: text_of(&fault) }).map_err(cannot_encode)?;
+    }
+    response.end();
+    Ok(())
+}
+
+/// Not one of the faults that say that nothing was done: it was, only its result is missing.
+fn too_much(output_bytes: usize) -> Fault {
+    let string = format!(
+        "the call was made, but its result is left out: the results of a multicall may have {output_bytes} bytes together; \
+         ask for fewer at once"
+    );
+    Fault { code: -32603, string }
+}
+
+/// What XML cannot carry is replaced, so that a fault can always be sent.
+fn text_of(fault: &Fault) -> Cow<'_, str> {
+    let is_odd = |c: char| (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    if fault.string.contains(is_odd) {
+        Cow::Owned(fault.string.replace(is_odd, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(&fault.string)
+    }
+}
+
+/// A fault in the place of a result.
 #[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum Item {
-    One([Returned; 1]),
-    Fault {
-        #[serde(rename = "faultCode")]
-        code: i32,
-        #[serde(rename = "faultString")]
-        string: String,
-    },
+struct Failed<'a> {
+    #[serde(rename = "faultCode")]
+    code: i32,
+    #[serde(rename = "faultString")]
+    string: Cow<'a, str>,
 }
 
 /// One call among many, with its arguments read.
@@ -142,5 +202,57 @@ impl<'de> DeserializeSeed<'de> for ArrayArguments {
             }
         }
         params.deserialize_seq(ParamsVisitor(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xmlrpc::from_response;
+
+    fn written(results: Vec<Result<Value, Fault>>, output_bytes: usize) -> Vec<Value> {
+        let mut out = Vec::new();
+        write(results.into_iter(), output_bytes, &mut out).unwrap();
+        from_response::<Vec<Value>>(&out, &xmlrpc::Limits::default()).unwrap().unwrap()
+    }
+
+    fn code(item: &Value) -> &Value {
+        match item {
+            Value::Struct(fault) if fault.len() == 2 => &fault["faultCode"],
+            other => panic!("not a fault: {other:?}"),
+        }
+    }
+
+    fn good(value: Value) -> Value {
+        Value::Array(vec![value])
+    }
+
+    #[test]
+    fn what_goes_above_the_limit_is_left_out_and_the_rest_stays() {
+        let long = || Value::from("x".repeat(100));
+        let results = || vec![Ok(1.into()), Ok(long()), Ok(2.into()), Ok(long()), Ok(3.into())];
+        assert_eq!(written(results(), usize::MAX).len(), 5);
+        // Some 70 bytes for a number, and 170 for the long one.
+        let found = written(results(), 450);
+        let rest = [&found[0], &found[1], &found[2], &found[4]];
+        assert_eq!(rest, [&good(1.into()), &good(long()), &good(2.into()), &good(3.into())]);
+        assert_eq!(code(&found[3]), &Value::Int(-32603));
+        let found = written(results(), 230);
+        assert_eq!([&found[0], &found[2], &found[4]], [&good(1.into()), &good(2.into()), &good(3.into())]);
+        assert_eq!([code(&found[1]), code(&found[3])], [&Value::Int(-32603); 2]);
+        assert_eq!(written(results(), 0).iter().map(code).collect::<Vec<_>>(), [&Value::Int(-32603); 5]);
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_sent_fails_alone() {
+        let odd = Fault { code: 7, string: "a\u{1}b\u{ffff}".to_owned() };
+        let deep = (0..63).fold(Value::Int(1), |inner, _| Value::Array(vec![inner]));
+        let found = written(vec![Ok(Value::Nil), Ok(Value::Double(f64::NAN)), Ok(deep), Err(odd), Ok(1.into())], 1000);
+        assert_eq!(
+            found[..4].iter().map(code).collect::<Vec<_>>(),
+            [-32603, -32603, -32603, 7].map(Value::Int).each_ref()
+        );
+        assert!(matches!(&found[3], Value::Struct(fault) if fault["faultString"] == "a\u{fffd}b\u{fffd}".into()));
+        assert_eq!(found[4], good(1.into()));
     }
 }

@@ -1,10 +1,14 @@
 //! What a node serves at its door: every call is started, and then waited for, so that the calls of a multicall run
 //! together.
 
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use log::error;
 use serde::de::{DeserializeSeed, Deserializer};
 use tiny_http::Method as Verb;
 
@@ -19,7 +23,7 @@ use super::faults::{
 };
 use super::introspect::{PAGE_POLICY, capabilities, page};
 use super::methods::{METHODS, Method, ProposeOptions, Request};
-use super::multicall::{self, Item, OneCall};
+use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
@@ -46,6 +50,9 @@ const STATUS_INSTANCES: usize = 100;
 pub(crate) struct Service {
     core: Arc<Core>,
     limits: Limits,
+    multicall: multicall::Limits,
+    /// How many calls have panicked.
+    panics: AtomicU64,
 }
 
 /// A call that was started.
@@ -84,7 +91,7 @@ impl door::Service for Service {
 
 impl Service {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, limits: Limits::default() }
+        Self { core, limits: Limits::default(), multicall: Default::default(), panics: AtomicU64::new(0) }
     }
 
     fn greeting(&self) -> String {
@@ -100,7 +107,7 @@ impl Service {
     /// Answers the body of a POST with the body of the response, which is always XML-RPC.
     fn call(&self, body: &[u8], grant: Grant) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
-        if let Err(fault) = self.answer_into(body, grant, &mut out) {
+        if let Err(fault) = guarded(&self.panics, || self.answer_into(body, grant, &mut out)) {
             out.clear();
             xmlrpc::to_fault(&fault, &mut out);
         }
@@ -116,9 +123,8 @@ impl Service {
             return Err(fault);
         };
         if method.is_multicall() {
-            let calls = multicall::read(call, &text, &self.limits)?;
-            let results = self.many(calls, grant);
-            return xmlrpc::to_response(&results, out).map_err(cannot_encode);
+            let calls = multicall::read(call, &text, &self.limits, self.multicall.calls)?;
+            return multicall::write(self.many(calls, grant), self.multicall.output_bytes, out);
         }
         let request = call.params_seed(Arguments(method))?;
         let outcome = self.finish(self.start(method, request, grant))?;
@@ -126,25 +132,20 @@ impl Service {
     }
 
     /// Starts all calls before it waits for any: the driver takes them in one batch.
-    fn many(&self, calls: Vec<Result<OneCall, Fault>>, grant: Grant) -> Vec<Item> {
-        let start = |call: Result<OneCall, Fault>| match call {
-            Ok(OneCall { method, request }) => self.start(method, request, grant),
-            Err(fault) => Started::Ready(Err(fault)),
+    fn many(&self, calls: Vec<Result<OneCall, Fault>>, grant: Grant) -> impl Iterator<Item = Result<Returned, Fault>> {
+        let start = |call: Result<OneCall, Fault>| {
+            let OneCall { method, request } = call?;
+            guarded(&self.panics, || Ok(self.start(method, request, grant)))
         };
-        let started: Vec<Started> = calls.into_iter().map(start).collect();
-        started
-            .into_iter()
-            .map(|started| match self.finish(started) {
-                Ok(outcome) => Item::One([outcome]),
-                Err(fault) => Item::Fault { code: fault.code, string: fault.string },
-            })
-            .collect()
+        let started: Vec<Result<Started, Fault>> = calls.into_iter().map(start).collect();
+        started.into_iter().map(|started| guarded(&self.panics, || self.finish(started?)))
     }
 
     fn start(&self, method: &Method, request: Request, grant: Grant) -> Started {
         if !grant.includes(method.role) {
-            let text = format!("forbidden: {} is for the role {:?}; nothing was done", method.name, method.role);
-            return Started::Ready(Err(FORBIDDEN.fault(text.to_lowercase())));
+            let role = format!("{:?}", method.role).to_lowercase();
+            let text = format!("forbidden: {} is for the role {role}; nothing was done", method.name);
+            return Started::Ready(Err(FORBIDDEN.fault(text)));
         }
         if method.lab && !self.core.lab {
             let text = format!("{} is for lab nodes, and {} was started for service", method.name, self.core.id);
@@ -436,11 +437,26 @@ fn unknown_method(name: &str) -> Fault {
     }
 }
 
+/// Turns a panic into a fault, so that a bug costs one call. What it said goes to the log only; the number in the fault
+/// finds it there. Unwind safe: what the calls of a node share is behind the driver's channel and its own locks, and is
+/// not left half changed by a caller that ends.
+fn guarded<T>(panics: &AtomicU64, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|cause: Box<dyn Any + Send>| {
+        let id = panics.fetch_add(1, Ordering::Relaxed) + 1;
+        let said = cause.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| cause.downcast_ref::<String>().map(String::as_str));
+        error!("a call panicked [panic-{id}]: {}; this is a bug", said.unwrap_or("without words"));
+        let string =
+            format!("internal error; the call may or may not have had its effect; the log has it as panic-{id}");
+        Err(Fault { code: -32603, string })
+    })
+}
+
 pub(super) fn known_method(name: &str) -> Result<&'static Method, Fault> {
     Method::named(name).ok_or_else(|| unknown_method(name))
 }
 
-fn cannot_encode(error: xmlrpc::EncodeError) -> Fault {
+pub(super) fn cannot_encode(error: xmlrpc::EncodeError) -> Fault {
     Fault { code: -32603, string: format!("the result cannot be sent: {error}") }
 }
 
@@ -452,5 +468,22 @@ impl<'de> DeserializeSeed<'de> for Arguments {
 
     fn deserialize<D: Deserializer<'de>>(self, params: D) -> Result<Request, D::Error> {
         self.0.read(params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_fault_that_tells_nothing_but_where_to_look() {
+        let panics = AtomicU64::new(0);
+        for id in 1..3 {
+            let fault = guarded(&panics, || -> Result<(), Fault> { panic!("a secret") }).unwrap_err();
+            assert_eq!(fault.code, -32603);
+            assert!(fault.string.contains(&format!("panic-{id}")) && !fault.string.contains("secret"), "{fault}");
+        }
+        assert_eq!(guarded(&panics, || Ok(5)), Ok(5));
+        assert_eq!(guarded::<()>(&panics, || Err(BAD_OPTION.fault("x"))), Err(BAD_OPTION.fault("x")));
     }
 }

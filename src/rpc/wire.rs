@@ -322,7 +322,7 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 /// Values are at most as deep as the codec's limit, so the recursion is bounded.
-fn holds_nil(value: &xmlrpc::Value) -> bool {
+pub(super) fn holds_nil(value: &xmlrpc::Value) -> bool {
     match value {
         xmlrpc::Value::Nil => true,
         xmlrpc::Value::Array(items) => items.iter().any(holds_nil),

@@ -14,6 +14,9 @@ use super::limits::{Limits, room};
 use super::reply::{Notice, Position, Refusal, Reply, Resource};
 use super::table::Table;
 
+#[cfg(test)]
+mod tests;
+
 /// A post.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Post {

@@ -14,6 +14,9 @@ use super::limits::{Limits, room};
 use super::reply::{Position, Refusal, Reply, Resource};
 use super::table::Table;
 
+#[cfg(test)]
+mod tests;
+
 /// A change of a file, as a message to the one who made it and as a line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileEvent {

@@ -16,6 +16,9 @@ use super::reply::{Notice, Position, Refusal, Reply, Resource};
 use super::table::Table;
 use crate::protocol::types::Value;
 
+#[cfg(test)]
+mod tests;
+
 /// What a key has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvEntry {

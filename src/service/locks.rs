@@ -30,6 +30,9 @@ use super::reply::{Position, Refusal, Reply, Resource, Standing};
 use super::sessions::Request;
 use super::table::Table;
 
+#[cfg(test)]
+mod tests;
+
 /// A lock that is held, for a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockInfo {
@@ -117,7 +120,13 @@ struct Index {
 }
 
 impl Locks {
-    pub(super) fn acquire(&mut self, now: Now, asked: Acquire<'_>, limits: &Limits) -> Result<Reply, Refusal> {
+    pub(super) fn acquire(
+        &mut self,
+        now: Now,
+        asked: Acquire<'_>,
+        limits: &Limits,
+        settled: &mut Vec<Settled>,
+    ) -> Result<Reply, Refusal> {
         let answer = |standing| Ok(Reply::Lock { at: now.at, standing });
         let Some((name, grant)) = self.held.row(asked.name) else {
             room(Resource::Locks, self.held.len() + 1, limits.locks)?;
@@ -131,22 +140,21 @@ impl Locks {
         let owner: Arc<str> = Arc::from(asked.owner);
         let until_ms = now.time_ms.saturating_add(asked.wait_ms);
         let waiter = Waiter { owner, ttl_ms: asked.ttl_ms, until_ms, request: asked.request };
-        let ticket = match self.index.tickets.get(&(Arc::clone(&name), Arc::clone(&waiter.owner))) {
-            Some(&ticket) => {
-                // The first call's answer is not this one's: who asks again, asks for the place, not for another one.
-                _ = self.leave(&name, ticket);
-                ticket
-            }
-            None if asked.wait_ms == 0 => return answer(Standing::Without),
-            None => {
-                room(Resource::Waiters, self.queue.len() + 1, limits.waiters)?;
-                self.last_ticket += 1;
-                self.last_ticket
-            }
-        };
+        let place = self.index.tickets.get(&(Arc::clone(&name), Arc::clone(&waiter.owner))).copied();
         if asked.wait_ms == 0 {
+            let left = place.and_then(|ticket| self.leave(&name, ticket));
+            settled.extend(left.map(|waiter| waiter.settled(&name, Standing::Without)));
             return answer(Standing::Without);
         }
+        let ticket = if let Some(ticket) = place {
+            // Who asks again keeps the place, with the new times; what it comes to is told to the later call.
+            _ = self.leave(&name, ticket);
+            ticket
+        } else {
+            room(Resource::Waiters, self.queue.len() + 1, limits.waiters)?;
+            self.last_ticket += 1;
+            self.last_ticket
+        };
         self.index.waits.insert((until_ms, ticket), Arc::clone(&name));
         self.index.tickets.insert((Arc::clone(&name), Arc::clone(&waiter.owner)), ticket);
         self.queue.insert((Arc::clone(&name), ticket), waiter);

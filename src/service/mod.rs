@@ -28,7 +28,7 @@
 //! | [`locks`] | `lock.*`: queues, times to live, fencing tokens |
 //! | [`sessions`] | the last answer of each client |
 //! | [`journal`] | the latest events, for watchers |
-//! | [`table`] | the ordered map that all state is in |
+//! | `table` | the ordered map that all state is in |
 //! | [`limits`] | how large anything may become |
 //!
 //! # Invariants
@@ -56,6 +56,9 @@ pub mod locks;
 pub mod reply;
 pub mod sessions;
 mod table;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -144,10 +147,10 @@ impl Services {
         self.state.time_ms = self.state.time_ms.max(command.time_ms);
         let mut settled = Vec::new();
         self.state.locks.expire(self.now(), &mut settled);
+        // Before the answer: this entry may repeat the very call whose waiting has just ended.
+        self.settle(&mut settled, notices);
         let reply = self.answer(&command, action_bytes, &mut settled, notices);
-        for settled in settled {
-            self.settle(at, settled, notices);
-        }
+        self.settle(&mut settled, notices);
         reply
     }
 
@@ -206,7 +209,7 @@ impl Services {
                 let request = command
                     .request
                     .map(|RequestKey { client, sequence }| Request { client: Arc::from(client), sequence });
-                locks.acquire(now, Acquire { name, owner, ttl_ms, wait_ms, request }, limits)
+                locks.acquire(now, Acquire { name, owner, ttl_ms, wait_ms, request }, limits, settled)
             }
             Action::LockRenew { name, owner, token, ttl_ms } => locks.renew(now, name, owner, token, ttl_ms),
             Action::LockRelease { name, owner, token } => locks.release(now, name, owner, token, settled),
@@ -214,13 +217,15 @@ impl Services {
         }
     }
 
-    /// Tells one who waited for a lock: the answer that its request has is the one that it waited for.
-    fn settle(&mut self, at: Position, settled: Settled, notices: &mut Vec<Notice>) {
-        let Settled { name, owner, request, standing } = settled;
-        if let Some(request) = request {
-            self.state.sessions.amend(&request, Reply::Lock { at, standing });
+    /// Tells those who waited for a lock: the answer that their requests have is the one that they waited for.
+    fn settle(&mut self, settled: &mut Vec<Settled>, notices: &mut Vec<Notice>) {
+        let at = self.state.applied;
+        for Settled { name, owner, request, standing } in settled.drain(..) {
+            if let Some(request) = request {
+                self.state.sessions.amend(&request, Reply::Lock { at, standing });
+            }
+            notices.push(Notice::Lock { name, owner, standing });
         }
-        notices.push(Notice::Lock { name, owner, standing });
     }
 
     fn now(&self) -> Now {

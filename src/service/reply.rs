@@ -100,8 +100,11 @@ pub enum Refusal {
     Malformed,
     /// A compare-and-set lost.
     #[error(
-        "key '{key}' {}, not {wanted}; nothing was written; get it and compare again",
-        .current.map_or_else(|| "does not exist".into(), |current| format!("has version {current}"))
+        "key '{key}' {}; nothing was written; get it and compare again",
+        .current.map_or_else(
+            || format!("does not exist, so it has no version {wanted}"),
+            |current| format!("has version {current}, not {wanted}")
+        )
     )]
     Compare {
         /// Which key.
@@ -131,9 +134,9 @@ pub enum Refusal {
     },
     /// The token's grant is over.
     #[error(
-        "token {token} holds {} any more; nothing was written; acquire the lock anew{}",
-        .lock.as_ref().map_or_else(|| "no lock".into(), |lock| format!("not lock '{lock}'")),
-        .newest.map_or_else(String::new, |newest| format!(" (token {newest} holds it)"))
+        "token {token} does not hold {}{}; nothing was written; acquire the lock anew",
+        .lock.as_ref().map_or_else(|| "a lock any more".into(), |lock| format!("lock '{lock}'")),
+        .newest.map_or_else(String::new, |newest| format!(", token {newest} does"))
     )]
     TokenOld {
         /// Which token.

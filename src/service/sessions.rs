@@ -20,6 +20,9 @@ use super::limits::Limits;
 use super::reply::{Outcome, Position, Refusal, Reply};
 use super::table::Table;
 
+#[cfg(test)]
+mod tests;
+
 /// What an entry costs besides its texts.
 const ENTRY_BYTES: u64 = 128;
 

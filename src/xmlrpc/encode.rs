@@ -61,6 +61,61 @@ fn response<T: Serialize + ?Sized>(value: &T, nil: bool, out: &mut Vec<u8>) -> R
     })
 }
 
+/// A response whose one result is an array that is written element by element: one that cannot be written, or is too
+/// long, leaves nothing behind, and another can take its place.
+#[derive(Debug)]
+pub struct ArrayResponse<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> ArrayResponse<'o> {
+    /// Appends the beginning to `out`.
+    pub fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.reserve(1024);
+        out.extend_from_slice(DECLARATION);
+        out.extend_from_slice(b"<methodResponse><params><param><value><array><data>");
+        Self { out }
+    }
+
+    /// Appends an element.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be written, nil included, is an [`EncodeError`]; nothing is appended then.
+    pub fn push<T: Serialize + ?Sized>(&mut self, element: &T) -> Result<(), EncodeError> {
+        let start = self.out.len();
+        let result = Encoder::in_array(self.out).element("<value>", element, "</value>");
+        if result.is_err() {
+            self.out.truncate(start);
+        }
+        result
+    }
+
+    /// Appends an element if it takes at most so many bytes, and says how many; `None` if it would take more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::push`].
+    pub fn push_within<T: Serialize + ?Sized>(
+        &mut self,
+        bytes: usize,
+        element: &T,
+    ) -> Result<Option<usize>, EncodeError> {
+        let start = self.out.len();
+        self.push(element)?;
+        let taken = self.out.len() - start;
+        if taken > bytes {
+            self.out.truncate(start);
+        }
+        Ok((taken <= bytes).then_some(taken))
+    }
+
+    /// Appends the end.
+    pub fn end(self) {
+        self.out.extend_from_slice(b"</data></array></value></param></params></methodResponse>");
+    }
+}
+
 /// Appends a fault response to `out`. A character that XML cannot carry becomes U+FFFD, so this cannot fail.
 pub fn to_fault(fault: &Fault, out: &mut Vec<u8>) {
     out.extend_from_slice(DECLARATION);

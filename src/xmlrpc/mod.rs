@@ -57,7 +57,7 @@ mod tests;
 
 pub use datetime::DateTime;
 pub use decode::{Call, from_fragment, from_response};
-pub use encode::{to_call, to_fault, to_fragment, to_response, to_response_with_nil, to_value};
+pub use encode::{ArrayResponse, to_call, to_fault, to_fragment, to_response, to_response_with_nil, to_value};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, Fault};
 pub use held::ParamList;
 pub use text::text;

@@ -27,6 +27,11 @@ impl<'o> Encoder<'o> {
         Self { out, nil, depth: 0, absent: false }
     }
 
+    /// For the elements of an array that is written by other means.
+    pub(super) fn in_array(out: &'o mut Vec<u8>) -> Self {
+        Self { out, nil: false, depth: 1, absent: false }
+    }
+
     #[inline]
     fn tagged(&mut self, open: &str, write: impl FnOnce(&mut Vec<u8>), close: &str) -> Written {
         self.out.extend_from_slice(open.as_bytes());
@@ -49,7 +54,7 @@ impl<'o> Encoder<'o> {
 
     /// A value within `before` and `after`, which contain its `<value>` tags.
     #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, before: &str, value: &T, after: &str) -> Written {
+    pub(super) fn element<T: Serialize + ?Sized>(&mut self, before: &str, value: &T, after: &str) -> Written {
         self.out.extend_from_slice(before.as_bytes());
         self.check_depth()?;
         value.serialize(Inner { encoder: self, member: false })?;

@@ -1,5 +1,6 @@
 //! Nodes as processes: `synod serve`, one a node.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use synod::protocol::types::{Ballot, Instance};
 use synod::rpc::answers::{Decided, GateRow, InstanceRow, Proposed, Restarted, Status, Version};
-use synod::rpc::client::{CallError, Client};
+use synod::rpc::client::{CallError, Calling, Client};
 use synod::rpc::methods::ProposeOptions;
 use synod::rpc::text::shown;
 use synod::xmlrpc::Fault;
@@ -21,13 +22,14 @@ use super::process::Process;
 use super::{files, until};
 
 /// Longer than any deadline that a test asks a node for.
-const TIMEOUT: Duration = Duration::from_secs(80);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(80);
 
 /// A cluster of processes, by index from 0. Their ids are their ports.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     pub(crate) ports: Ports,
     lab: bool,
+    calling: Calling,
     data: TempDir,
     nodes: Vec<Node>,
 }
@@ -35,28 +37,35 @@ pub(crate) struct Nodes {
 #[derive(Debug)]
 struct Node {
     client: Client,
+    /// Further arguments of `serve`.
+    args: Vec<OsString>,
     process: Option<Process>,
 }
 
 impl Nodes {
     /// A lab of so many nodes.
     pub(crate) fn lab(count: u16) -> Self {
-        Self::start_all(count, true)
+        Self::guarded(count, true, &[], Calling::plain(TIMEOUT))
     }
 
     /// A cluster for service: without `--lab`.
     pub(crate) fn service(count: u16) -> Self {
-        Self::start_all(count, false)
+        Self::guarded(count, false, &[], Calling::plain(TIMEOUT))
     }
 
-    fn start_all(count: u16, lab: bool) -> Self {
+    /// A cluster whose nodes get further arguments, and are called like this.
+    pub(crate) fn guarded(count: u16, lab: bool, args: &[OsString], calling: Calling) -> Self {
         // Another program may have come between the check of a port and the start of its node.
         const TRIES: usize = 5;
         for _ in 0..TRIES {
             let ports = Ports::take(count);
-            let client = |port| Client::new(&address_of(port), TIMEOUT);
-            let nodes = ports.all().into_iter().map(|port| Node { client: client(port), process: None }).collect();
-            let mut cluster = Self { ports, lab, data: TempDir::new().unwrap(), nodes };
+            let node = |port| {
+                let client = Client::calling(&address_of(port), &calling);
+                Node { client, args: args.to_vec(), process: None }
+            };
+            let nodes = ports.all().into_iter().map(node).collect();
+            let calling = calling.clone();
+            let mut cluster = Self { ports, lab, calling, data: TempDir::new().unwrap(), nodes };
             cluster.all().for_each(|node| cluster.spawn(node));
             match cluster.all().try_for_each(|node| cluster.wait_until_up(node)) {
                 Ok(()) => return cluster,
@@ -109,6 +118,7 @@ impl Nodes {
         for port in self.ports.all() {
             command.arg("--member").arg(format!("{port}={}", address_of(port)));
         }
+        command.args(&self.nodes[node].args);
         command
     }
 
@@ -116,7 +126,7 @@ impl Nodes {
     #[track_caller]
     fn wait_until_up(&mut self, node: usize) -> Result<(), String> {
         let log = self.log(node);
-        let Node { client, process } = &mut self.nodes[node];
+        let Node { client, process, .. } = &mut self.nodes[node];
         until("a node to answer", || match client.call::<_, Version>("synod.version", &()) {
             Ok(_) => Some(Ok(())),
             Err(_) if process.as_mut()?.0.try_wait().unwrap().is_some() => {
@@ -124,6 +134,22 @@ impl Nodes {
             }
             Err(_) => None,
         })
+    }
+
+    /// Gives a node other arguments, for its next start.
+    pub(crate) fn give(&mut self, node: usize, args: &[OsString]) {
+        self.nodes[node].args = args.to_vec();
+    }
+
+    /// A client that calls a node in the way of the others, but for its credentials.
+    pub(crate) fn client_as(&self, node: usize, authorization: Option<String>) -> Client {
+        let calling = Calling { authorization, ..self.calling.clone() };
+        Client::calling(&address_of(self.ports.at(node)), &calling)
+    }
+
+    /// What a node has logged.
+    pub(crate) fn logged(&self, node: usize) -> String {
+        fs::read_to_string(self.log(node)).unwrap()
     }
 
     /// SIGKILL.

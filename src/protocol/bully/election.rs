@@ -40,7 +40,7 @@ impl Bully {
     fn stand_if_due(&mut self, out: &mut Out) {
         self.ask_first(out);
         let eligible = self.is_eligible();
-        let (now, known) = (self.now, self.over);
+        let now = self.now;
         let Phase::Looking { since, evidence, not_before } = &mut self.phase else { return };
         if !eligible {
             // Whatever it knew of a coordinator was known to a majority that it has left.
@@ -48,9 +48,6 @@ impl Bully {
             return;
         }
         let (waited, evidence, not_before) = (now - *since, *evidence, *not_before);
-        if waited >= self.options.silence_ticks {
-            self.known = known;
-        }
         let due = if evidence { self.nobody_vouches() } else { self.all_are_here() };
         if now >= not_before && (due || waited >= self.options.silence_ticks) {
             self.stand(false, out);
@@ -108,13 +105,14 @@ impl Bully {
     }
 
     pub(super) fn on_answer(&mut self, from: NodeId, answer: Answer) {
+        let believed = answer.coordinator.is_some_and(|epoch| !self.is_resigned(epoch));
         let Phase::Electing { forced, answered, waiting, .. } = &mut self.phase else { return };
         if answer.number != self.number {
             return;
         }
         let forced = *forced;
         match (answer.coordinator, answer.ok) {
-            (Some(epoch), _) if Some(epoch) > self.over && (!forced || epoch.node == from) => {
+            (Some(epoch), _) if believed && (!forced || epoch.node == from) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
                     if epoch.node == from {
                         peer.claims(epoch, self.now);
@@ -219,7 +217,8 @@ impl Bully {
     pub(super) fn preempt(&mut self, epoch: Ballot, out: &mut Out) {
         let Some(coordinator) = self.peers.get(&epoch.node) else { return };
         let linked = coordinator.is_linked(self.now, self.options.silence_ticks);
-        let outranks = coordinator.rank.is_some_and(|rank| rank < self.rank);
+        // A heartbeat of before its epoch says nothing about its rank in it.
+        let outranks = coordinator.rank.is_some_and(|rank| rank.epoch == self.rank.epoch && rank < self.rank);
         if self.now >= self.next_preempt && linked && outranks && self.is_eligible() {
             let silence = self.options.silence_ticks;
             self.next_preempt = self.now + silence + self.rng.random_range(0..=silence);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::paxos::MAX_ROUND_LEAP;
 use crate::protocol::types::{Ballot, NodeId};
 
 /// How much a node knows, and who it is: who knows more wins, and the id breaks ties. The order of the fields is the
@@ -78,4 +79,31 @@ pub struct Heartbeat {
     pub hears: BTreeSet<NodeId>,
     /// Whether it wants a heartbeat back at once.
     pub asks: bool,
+}
+
+/// Why a message cannot be meant, whatever is known here.
+pub(super) fn implausible(from: NodeId, message: &Message) -> Option<&'static str> {
+    match message {
+        Message::Election(Election { rank, .. }) | Message::Heartbeat(Heartbeat { rank, .. }) if rank.id != from => {
+            Some("the rank is another node's")
+        }
+        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch })
+            if epoch.node != from =>
+        {
+            Some("the epoch is another node's")
+        }
+        _ => None,
+    }
+}
+
+/// Epochs grow by one at a time: a single message must not use them up, nor make all that follow unbelievable.
+pub(super) fn leaps(message: &Message, known: Option<Ballot>) -> Option<&'static str> {
+    let epoch = match message {
+        Message::Election(_) => None,
+        Message::Answer(answer) => answer.coordinator,
+        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch }) => Some(*epoch),
+        Message::Heartbeat(beat) => beat.coordinator,
+    };
+    let bound = known.map_or(0, |known| known.round).saturating_add(MAX_ROUND_LEAP);
+    epoch.is_some_and(|epoch| epoch.round > bound).then_some("the epoch leaps too far above what is known here")
 }

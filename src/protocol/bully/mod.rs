@@ -45,8 +45,8 @@
 //! # Invariants
 //!
 //! Who coordinates owns the epoch, and was told by the log that it is promised. Nobody follows itself, an epoch that was
-//! resigned, or one lower than it followed before while that may live. A victory is asked for once. The tests assert that a core gets one
-//! coordinator within a bound, that none changes afterwards, and that the messages of an election stay below c·n².
+//! resigned, or one lower than it follows. A victory is asked for once. The tests assert that a core gets one coordinator
+//! within a bound, that none changes afterwards, and that the messages of an election stay below c·n².
 //!
 //! # Caveats
 //!
@@ -61,20 +61,23 @@
 mod election;
 mod message;
 mod peer;
+mod phase;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use log::debug;
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::Out;
-use super::paxos::MAX_ROUND_LEAP;
 use super::quorum::Members;
 use super::types::{Ballot, NodeId};
+use message::{implausible, leaps};
 use peer::Peer;
+use phase::Phase;
 
 pub use message::{Announcement, Answer, Election, Heartbeat, Message, Rank};
+pub use phase::{State, Status};
 
 /// No election starts on less silence than this, in ticks: saturated machines stall for 140 to 220 ms.
 pub const MIN_SILENCE_TICKS: u64 = 30;
@@ -109,90 +112,6 @@ impl Default for Options {
     }
 }
 
-/// What a node is doing about the coordinator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    /// Knows none.
-    Looking {
-        /// Since when it could have found one: since it is eligible.
-        since: u64,
-        /// Whether there was one which is no more.
-        evidence: bool,
-        /// Somebody else should be elected, because the log refused us an epoch, or because we have just died as
-        /// coordinator: we do not stand before.
-        not_before: u64,
-    },
-    /// Stands for election.
-    Electing {
-        /// Since when.
-        since: u64,
-        /// Whether a living coordinator is no reason to end it.
-        forced: bool,
-        /// Who has stood back.
-        answered: BTreeSet<NodeId>,
-        /// Who has yet to answer.
-        waiting: BTreeSet<NodeId>,
-    },
-    /// Stands back, for someone else to become coordinator.
-    Yielding {
-        /// Since when.
-        since: u64,
-        /// For whom.
-        to: NodeId,
-        /// With which rank and in which of its elections, if that one stood for election here.
-        candidate: Option<(Rank, u64)>,
-    },
-    /// Has won, and waits for an epoch.
-    Won {
-        /// Since when.
-        since: u64,
-    },
-    /// Hears a coordinator, or someone who does.
-    Following {
-        /// The epoch; its owner is the coordinator.
-        epoch: Ballot,
-    },
-    /// Is the coordinator.
-    Coordinating {
-        /// The epoch, which this node owns.
-        epoch: Ballot,
-        /// Since when it has been without its majority.
-        alone_since: Option<u64>,
-    },
-}
-
-/// What a node is doing about the coordinator, for observers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Knows no coordinator, and listens.
-    Looking,
-    /// Stands for election.
-    Electing,
-    /// Stands back for someone of higher rank.
-    Yielding,
-    /// Has won, and waits for its epoch.
-    Won,
-    /// Follows a coordinator.
-    Following,
-    /// Is the coordinator.
-    Coordinating,
-}
-
-/// How a node sees the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// The coordinator, if one is known.
-    pub leader: Option<NodeId>,
-    /// Its epoch.
-    pub epoch: Option<Ballot>,
-    /// Whether this node hears a majority in both directions.
-    pub eligible: bool,
-    /// Whom it hears, and who hears it.
-    pub hears: BTreeSet<NodeId>,
-    /// What it is doing.
-    pub state: State,
-}
-
 /// One node's part in the elections.
 #[derive(Debug, Clone)]
 pub struct Bully {
@@ -206,10 +125,9 @@ pub struct Bully {
     rank: Rank,
     peers: BTreeMap<NodeId, Peer>,
     phase: Phase,
-    /// The highest epoch that was followed or coordinated; nothing lower is believed.
+    /// The epoch that is or was followed or coordinated; nothing lower is believed until we look for a coordinator anew. It
+    /// does not outlive that: a lie about an epoch must not make all that follow unbelievable.
     known: Option<Ballot>,
-    /// The highest epoch that was resigned; nothing up to it is believed.
-    over: Option<Ballot>,
     /// The number of our last election. Starts anywhere, so that an answer of an earlier life does not count.
     number: u64,
     /// A victory that nobody has taken yet.
@@ -241,7 +159,6 @@ impl Bully {
             peers,
             phase: Phase::Looking { since: 0, evidence: false, not_before: 0 },
             known: None,
-            over: None,
             number,
             victory: false,
             asked: None,
@@ -299,8 +216,8 @@ impl Bully {
 
     /// The log says that a majority has promised this node's epoch: it is coordinator.
     pub fn established(&mut self, epoch: Ballot, out: &mut Out) {
-        let higher = self.known.filter(|&known| known > epoch && self.lives(known));
-        if epoch.node != self.id || self.over >= Some(epoch) || higher.is_some() {
+        let higher = self.living().filter(|&living| living > epoch);
+        if epoch.node != self.id || higher.is_some() {
             debug!("epoch {epoch} was established here, and is superseded already");
             return self.deposed(higher.unwrap_or(epoch), out);
         }
@@ -319,7 +236,6 @@ impl Bully {
         if self.coordinated().is_some_and(|own| own > epoch) || matches!(self.phase, Phase::Following { .. }) {
             return;
         }
-        self.over = self.over.max(self.coordinated());
         let pause = self.rng.random_range(self.options.answer_ticks..=self.options.silence_ticks);
         self.look(true, pause, out);
         self.review(out);
@@ -430,20 +346,17 @@ impl Bully {
         self.peers.get(&epoch.node).and_then(claimed) == Some(epoch)
     }
 
-    /// Whether we or a peer hear the coordinator of this epoch.
-    fn lives(&self, epoch: Ballot) -> bool {
-        let vouched = |peer: &Peer| peer.vouched(self.now, self.options.silence_ticks) == Some(epoch);
-        self.hears(epoch) || self.peers.values().any(vouched)
-    }
-
     /// The highest epoch with a living coordinator other than this node.
     fn living(&self) -> Option<Ballot> {
         let silence = self.options.silence_ticks;
         let said = |peer: &Peer| [peer.claimed(self.now, silence), peer.vouched(self.now, silence)];
-        let believable = |epoch: &Ballot| {
-            Some(*epoch) > self.over && Some(*epoch) >= self.known && self.members.contains(epoch.node)
-        };
+        let believable = |epoch: &Ballot| Some(*epoch) >= self.known && !self.is_resigned(*epoch);
         self.peers.values().flat_map(said).flatten().filter(believable).max()
+    }
+
+    /// Whether its owner has resigned, or is nobody who could coordinate.
+    fn is_resigned(&self, epoch: Ballot) -> bool {
+        self.peers.get(&epoch.node).is_none_or(|peer| peer.resigned == Some(epoch))
     }
 
     fn coordinated(&self) -> Option<Ballot> {
@@ -486,10 +399,9 @@ impl Bully {
     }
 
     fn on_resign(&mut self, from: NodeId, epoch: Ballot, out: &mut Out) {
-        if Some(epoch) > self.known {
-            return out.ignore(from, "the epoch that is resigned was never heard of");
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.resigned = Some(epoch);
         }
-        self.over = self.over.max(Some(epoch));
         if self.phase == (Phase::Following { epoch }) {
             self.look(true, 0, out);
         }
@@ -554,6 +466,7 @@ impl Bully {
     }
 
     fn look(&mut self, evidence: bool, pause: u64, out: &mut Out) {
+        self.known = None;
         self.enter(Phase::Looking { since: self.now, evidence, not_before: self.now + pause });
         self.ask(out);
     }
@@ -569,8 +482,7 @@ impl Bully {
     fn follow_the_living(&mut self, out: &mut Out) {
         let Some(living) = self.living() else {
             if matches!(self.phase, Phase::Following { .. }) {
-                // Its word has lapsed. What is said of older epochs cannot be current any more either.
-                self.known = self.over;
+                // Its word has lapsed.
                 self.look(true, 0, out);
             }
             return;
@@ -583,7 +495,6 @@ impl Bully {
             _ => true,
         };
         if follows {
-            self.over = self.over.max(self.coordinated());
             self.known = Some(living);
             self.enter(Phase::Following { epoch: living });
         }
@@ -602,7 +513,6 @@ impl Bully {
     }
 
     fn resign(&mut self, epoch: Ballot, out: &mut Out) {
-        self.over = self.over.max(Some(epoch));
         self.tell_all(&Message::Resign(Announcement { epoch }), out);
         self.look(false, 0, out);
     }
@@ -613,7 +523,10 @@ impl Bully {
         assert!(!self.victory || matches!(self.phase, Phase::Won { .. }), "a victory without having won");
         match &self.phase {
             Phase::Coordinating { epoch, .. } => assert_eq!(epoch.node, self.id, "coordinates in another's epoch"),
-            Phase::Following { epoch } => assert_ne!(epoch.node, self.id, "follows itself"),
+            Phase::Following { epoch } => {
+                assert_ne!(epoch.node, self.id, "follows itself");
+                assert!(!self.is_resigned(*epoch), "follows an epoch that was resigned");
+            }
             Phase::Electing { answered, waiting, .. } => {
                 assert!(answered.is_disjoint(waiting), "waits for one that has answered");
                 assert!(answered.union(waiting).all(|peer| self.peers.contains_key(peer)), "waits for a stranger");
@@ -622,37 +535,9 @@ impl Bully {
             Phase::Looking { .. } | Phase::Won { .. } => {}
         }
         if let Some((_, epoch)) = self.coordinator() {
-            assert!(Some(epoch) > self.over, "coordinates or follows an epoch that was resigned");
             assert_eq!(Some(epoch), self.known, "the highest known epoch is another one");
         }
     }
-}
-
-/// Why a message cannot be meant, whatever is known here.
-fn implausible(from: NodeId, message: &Message) -> Option<&'static str> {
-    match message {
-        Message::Election(Election { rank, .. }) | Message::Heartbeat(Heartbeat { rank, .. }) if rank.id != from => {
-            Some("the rank is another node's")
-        }
-        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch })
-            if epoch.node != from =>
-        {
-            Some("the epoch is another node's")
-        }
-        _ => None,
-    }
-}
-
-/// Epochs grow by one at a time: a single message must not use them up, nor make all that follow unbelievable.
-fn leaps(message: &Message, known: Option<Ballot>) -> Option<&'static str> {
-    let epoch = match message {
-        Message::Election(_) => None,
-        Message::Answer(answer) => answer.coordinator,
-        Message::Coordinator(Announcement { epoch }) | Message::Resign(Announcement { epoch }) => Some(*epoch),
-        Message::Heartbeat(beat) => beat.coordinator,
-    };
-    let bound = known.map_or(0, |known| known.round).saturating_add(MAX_ROUND_LEAP);
-    epoch.is_some_and(|epoch| epoch.round > bound).then_some("the epoch leaps too far above what is known here")
 }
 
 #[cfg(test)]

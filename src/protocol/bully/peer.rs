@@ -27,6 +27,8 @@ pub(super) struct Peer {
     claim: Option<(Ballot, u64)>,
     /// The epoch of another coordinator, which it says it hears.
     vouches: Option<Ballot>,
+    /// The epoch that it resigned last: late claims and vouches for that one count for nothing.
+    pub(super) resigned: Option<Ballot>,
     /// Whether it has sent a heartbeat since we last asked all.
     pub(super) fresh: bool,
     /// Its process was seen to die, and nothing was heard since: nobody waits for it.
@@ -77,7 +79,7 @@ impl Peer {
 
     /// Its process was seen to die.
     pub(super) fn died(&mut self, now: u64) {
-        *self = Self { dead: true, dropped_until: now + LAST_WORDS_TICKS, ..Self::default() };
+        *self = Self { dead: true, dropped_until: now + LAST_WORDS_TICKS, resigned: self.resigned, ..Self::default() };
     }
 
     /// Whoever it vouched for was seen to die; what it says from now on counts again.

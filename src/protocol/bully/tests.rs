@@ -10,7 +10,3 @@ mod world;
 fn node(id: u32) -> NodeId {
     NodeId::new(id).unwrap()
 }
-
-fn ballot(text: &str) -> Ballot {
-    text.parse().unwrap()
-}

@@ -9,7 +9,8 @@
 //! ballot of its own: asking never changes what is chosen.
 //!
 //! *Caveat*: a value can be chosen in one ballot and then be accepted in later ones, by different acceptors, none of
-//! which gathered a majority. If nobody was told of the choice, asking cannot find it, and the next proposer will.
+//! which gathered a majority. If no record of the choice is left, asking cannot find it; a ballot does, which a node in
+//! service runs by itself ([`super::Options::finish_ticks`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,8 @@ use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 const PAGE_DECISIONS: usize = 256;
 /// ... or so many bytes of values, to stay far below the limit of a message.
 const PAGE_BYTES: usize = 1 << 20;
+/// So many ballots at most are begun at once to find out what became of open instances.
+const FINISH_AT_ONCE: usize = 16;
 /// An ask names at most so many open instances.
 const ASK_OPEN: usize = 256;
 /// An instance counts as open when it has been for so many ticks: most are decided within one.
@@ -145,10 +148,24 @@ impl Learner {
 }
 
 impl Paxos {
+    /// What stays open although the others were asked is looked into by a ballot; by chance, so that not all do at once.
+    fn finish_what_is_open(&mut self, out: &mut Out) {
+        let Some(patience) = self.options.finish_ticks else { return };
+        let (now, learner) = (self.now_ticks, &self.learner);
+        let late = learner.open.iter().filter(|(_, since)| now.saturating_sub(**since) >= patience);
+        let late: Vec<Instance> = late.map(|(instance, _)| instance.clone()).take(FINISH_AT_ONCE).collect();
+        for instance in late {
+            if self.rng.random_bool(0.5) {
+                self.finish(&instance, out);
+            }
+        }
+    }
+
     pub(super) fn tick_learner(&mut self, out: &mut Out) {
         if self.now_ticks < self.learner.ask_at_ticks {
             return;
         }
+        self.finish_what_is_open(out);
         self.learner.ask_at_ticks = self.now_ticks + self.options.learn_ticks.max(1);
         let peers: BTreeSet<NodeId> = self.members.others(self.id).collect();
         let Some(last) = self.learner.last_asked else {

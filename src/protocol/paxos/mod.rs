@@ -136,11 +136,31 @@ pub struct Options {
     /// Whether a first ballot asks only as many acceptors as a majority needs, and the rest when those are late. Phase
     /// 1 and 2 need no more (2.2: "a majority of acceptors"); a lecture's figures, and the lab, send to all.
     pub thrifty: bool,
+    /// After how many ticks a node that has accepted in an instance, and hears of no decision, runs a ballot of its own to
+    /// find out: with the value it accepted, since it has none to propose. Then nothing that a client was told can be
+    /// hidden for long, also if every record of the decision is lost, and decisions need not be saved. A lab has none:
+    /// there nothing moves that nobody asked for.
+    pub finish_ticks: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ballot_ticks: 40, max_pause_ticks: 64, learn_ticks: 100, max_instances: 1_000_000, thrifty: false }
+        Self {
+            ballot_ticks: 40,
+            max_pause_ticks: 64,
+            learn_ticks: 100,
+            max_instances: 1_000_000,
+            thrifty: false,
+            finish_ticks: None,
+        }
+    }
+}
+
+impl Options {
+    /// For nodes in service: as few messages and syncs as will do.
+    #[must_use]
+    pub fn for_service(self) -> Self {
+        Self { thrifty: true, finish_ticks: Some(300), ..self }
     }
 }
 
@@ -373,9 +393,14 @@ impl Paxos {
         self.learner.decided(instance);
         let (instance, value) = (instance.clone(), value.clone());
         let record = Record::Decide { instance: instance.clone(), ballot, value: value.clone() };
-        // Without haste: what makes a value chosen is the acceptances of a majority, and those are saved.
-        self.noted.insert(instance.clone());
-        out.note(record);
+        // What makes a value chosen is the acceptances of a majority, and those are saved. But they may have to be looked
+        // for: who does not do that saves what a client relies on.
+        if self.proposers.contains_key(&instance) && self.options.finish_ticks.is_none() {
+            out.save(record);
+        } else {
+            self.noted.insert(instance.clone());
+            out.note(record);
+        }
         out.notify(Event::Decided { instance: instance.clone(), ballot, value });
         self.answer_decided(&instance, out);
     }

@@ -35,7 +35,8 @@ pub(super) struct Proposer {
 
 #[derive(Debug, Clone, Hash)]
 struct Waiter {
-    request: RequestId,
+    /// Absent where the node itself wants to know.
+    request: Option<RequestId>,
     value: Value,
     deadline_ticks: u64,
     impatient: u32,
@@ -81,7 +82,7 @@ impl Paxos {
             return;
         }
         let deadline_ticks = self.now_ticks.saturating_add(deadline_ticks);
-        let waiter = Waiter { request, value, deadline_ticks, impatient };
+        let waiter = Waiter { request: Some(request), value, deadline_ticks, impatient };
         if let Some(proposer) = self.proposers.get_mut(&instance) {
             proposer.waiters.push_back(waiter);
             return;
@@ -89,6 +90,16 @@ impl Paxos {
         let ballot_ticks = ballot_ticks.unwrap_or(self.options.ballot_ticks);
         self.proposers.insert(instance.clone(), Proposer::new(waiter, ballot_ticks));
         self.start_ballot(&instance, out);
+    }
+
+    /// Nobody has told this node what became of what it accepted: it runs a ballot of its own, to find out.
+    pub(super) fn finish(&mut self, instance: &Instance, out: &mut Out) {
+        let accepted = self.instances.get(instance).and_then(|state| state.accepted.clone());
+        let Some((_, value)) = accepted.filter(|_| !self.proposers.contains_key(instance)) else { return };
+        let deadline_ticks = self.now_ticks.saturating_add(2 * self.options.ballot_ticks);
+        let waiter = Waiter { request: None, value, deadline_ticks, impatient: 0 };
+        self.proposers.insert(instance.clone(), Proposer::new(waiter, self.options.ballot_ticks));
+        self.start_ballot(instance, out);
     }
 
     /// Steps 1 and 2: a ballot that was never used, promised by our own acceptor before anyone hears of it.
@@ -313,7 +324,9 @@ impl Paxos {
         for waiter in proposer.waiters {
             let yours = waiter.value == value;
             let outcome = Outcome::Chosen { ballot, value: value.clone(), yours, attempts: proposer.attempts };
-            out.notify(Event::Answered { request: waiter.request, outcome });
+            if let Some(request) = waiter.request {
+                out.notify(Event::Answered { request, outcome });
+            }
         }
     }
 }
@@ -342,7 +355,7 @@ impl Proposer {
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
-        self.waiters.iter().map(|waiter| waiter.request)
+        self.waiters.iter().filter_map(|waiter| waiter.request)
     }
 
     fn is_due(&self, now: u64) -> bool {
@@ -379,7 +392,9 @@ impl Proposer {
                 (None, Trouble::Rejected(ballot)) => Outcome::Preempted { ballot, attempts },
                 (None, Trouble::Silence(silent)) => Outcome::Unavailable { silent, attempts },
             };
-            out.notify(Event::Answered { request: waiter.request, outcome });
+            if let Some(request) = waiter.request {
+                out.notify(Event::Answered { request, outcome });
+            }
             false
         });
     }

@@ -19,6 +19,7 @@ use crate::rpc::faults::{
 use crate::service::board::BoardChange;
 use crate::service::command::{Fence, RequestKey};
 use crate::service::kv::KvChange;
+use crate::service::limits::Limits;
 use crate::service::reply::{Outcome, Refusal, Reply, Standing};
 use crate::xmlrpc::Fault;
 
@@ -66,6 +67,7 @@ fn start_write(core: &Core, write: &Write, options: &WriteOptions) -> Result<Sta
         return Err(BAD_OPTION.fault("lock without a token: give the token of its grant, too; nothing was done"));
     }
     let command = write.command(request, fence, core.id.number());
+    command.check(&Limits::default()).map_err(|refusal| refused(&refusal))?;
     let waits_for = match write {
         Write::Acquire { name, owner, wait_ms, .. } if *wait_ms > 0 => {
             // What waits longer than a call may is asked for again: the place in the queue is kept.

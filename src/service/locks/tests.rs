@@ -10,12 +10,41 @@ use crate::service::tests::{Node, small};
 const NAMES: [&str; 3] = ["l0", "l1", "l2"];
 const OWNERS: [&str; 5] = ["o0", "o1", "o2", "o3", "o4"];
 
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    name: &'static str,
+    owner: &'static str,
+    ttl_ms: u64,
+    wait_ms: u64,
+}
+
+impl Asked {
+    fn action(self) -> Action<'static> {
+        let Self { name, owner, ttl_ms, wait_ms } = self;
+        Action::LockAcquire { name, owner, ttl_ms, wait_ms }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Acquire { name: &'static str, owner: &'static str, ttl_ms: u64, wait_ms: u64 },
-    Renew { name: &'static str, owner: &'static str, token: Option<u64>, ttl_ms: Option<u64> },
-    Release { name: &'static str, owner: &'static str, token: Option<u64> },
-    Write { token: u64, lock: Option<&'static str> },
+    Acquire(Asked),
+    /// The last acquire of this owner comes again.
+    Repeat(&'static str),
+    Renew {
+        name: &'static str,
+        owner: &'static str,
+        token: Option<u64>,
+        ttl_ms: Option<u64>,
+    },
+    Release {
+        name: &'static str,
+        owner: &'static str,
+        token: Option<u64>,
+    },
+    Write {
+        token: u64,
+        lock: Option<&'static str>,
+    },
     Expire,
     Snapshot,
 }
@@ -27,7 +56,8 @@ fn op() -> impl Strategy<Value = Op> {
     let ttl = || 0..=101_u64;
     prop_oneof![
         6 => (name(), owner(), ttl(), 0..=60_u64)
-            .prop_map(|(name, owner, ttl_ms, wait_ms)| Op::Acquire { name, owner, ttl_ms, wait_ms }),
+            .prop_map(|(name, owner, ttl_ms, wait_ms)| Op::Acquire(Asked { name, owner, ttl_ms, wait_ms })),
+        2 => owner().prop_map(Op::Repeat),
         2 => (name(), owner(), token(), proptest::option::of(ttl()))
             .prop_map(|(name, owner, token, ttl_ms)| Op::Renew { name, owner, token, ttl_ms }),
         3 => (name(), owner(), token()).prop_map(|(name, owner, token)| Op::Release { name, owner, token }),
@@ -62,8 +92,8 @@ struct Model {
     holders: Vec<Holder>,
     askers: Vec<Asker>,
     tokens: u64,
-    /// By owner: the number of its last acquire, and the answer that it has by now.
-    answers: Vec<(&'static str, u64, Reply)>,
+    /// By owner: its last acquire and the number of that, and the answer that it has by now.
+    answers: Vec<(Asked, u64, Reply)>,
     notices: Vec<Notice>,
 }
 
@@ -80,7 +110,10 @@ impl Model {
     }
 
     fn settle(&mut self, at: Position, asker: &Asker, standing: Standing) {
-        let told = self.answers.iter_mut().find(|(owner, sequence, _)| *owner == asker.owner && *sequence == asker.sequence);
+        let told = self
+            .answers
+            .iter_mut()
+            .find(|(asked, sequence, _)| (asked.owner, *sequence) == (asker.owner, asker.sequence));
         if let Some((_, _, reply)) = told {
             *reply = Reply::Lock { at, standing };
         }
@@ -106,7 +139,8 @@ impl Model {
             }
         }
         for time_ms in 0..=self.time_ms {
-            let mut over: Vec<Holder> = self.holders.iter().filter(|holder| holder.expires_ms == time_ms).cloned().collect();
+            let mut over: Vec<Holder> =
+                self.holders.iter().filter(|holder| holder.expires_ms == time_ms).cloned().collect();
             over.sort_by_key(|holder| holder.token);
             for holder in over {
                 self.end(at, holder.name);
@@ -114,14 +148,16 @@ impl Model {
         }
     }
 
-    fn acquire(&mut self, name: &'static str, owner: &'static str, ttl_ms: u64, wait_ms: u64, sequence: u64) -> Result<Standing, Refusal> {
+    fn acquire(&mut self, at: Position, asked: Asked, sequence: u64) -> Result<Standing, Refusal> {
+        let Asked { name, owner, ttl_ms, wait_ms } = asked;
         let limits = small();
         if ttl_ms == 0 || ttl_ms > limits.lock_ms {
             return Err(Refusal::BadTime { what: Resource::Ttl, ms: ttl_ms, least: 1, most: limits.lock_ms });
         }
         let until_ms = self.time_ms + wait_ms;
+        let held = self.holders.len() as u64;
         match self.holders.iter_mut().find(|holder| holder.name == name) {
-            None if self.holders.len() as u64 == limits.locks => {
+            None if held == limits.locks => {
                 return Err(Refusal::Full { what: Resource::Locks, most: limits.locks });
             }
             None => return Ok(self.grant(name, owner, ttl_ms)),
@@ -134,7 +170,8 @@ impl Model {
         let place = self.askers.iter().position(|asker| asker.name == name && asker.owner == owner);
         match (place, wait_ms) {
             (Some(place), 0) => {
-                self.askers.remove(place);
+                let asker = self.askers.remove(place);
+                self.settle(at, &asker, Standing::Without);
                 return Ok(Standing::Without);
             }
             (None, 0) => return Ok(Standing::Without),
@@ -152,7 +189,8 @@ impl Model {
     /// Why this owner, with this token, is not the holder; `None` if it is.
     fn not_holder(&self, name: &str, owner: &str, token: Option<u64>) -> Option<Refusal> {
         let holder = self.holder(name);
-        let holds = holder.is_some_and(|holder| holder.owner == owner && token.is_none_or(|token| token == holder.token));
+        let holds =
+            holder.is_some_and(|holder| holder.owner == owner && token.is_none_or(|token| token == holder.token));
         let holder = holder.map(|holder| (holder.owner.into(), holder.token));
         (!holds).then(|| Refusal::NotHolder { name: name.into(), owner: owner.into(), holder })
     }
@@ -228,7 +266,7 @@ fn check_equal(node: &Node, model: &Model) {
     let deadline = deadlines.chain(model.askers.iter().map(|asker| asker.until_ms)).min();
     assert_eq!(node.services.next_deadline(), deadline);
     assert!(deadline.is_none_or(|deadline| deadline > node.services.time_ms()));
-    for (owner, sequence, reply) in &model.answers {
+    for (Asked { owner, .. }, sequence, reply) in &model.answers {
         match node.services.outcome(&RequestKey { client: owner, sequence: *sequence }) {
             Outcome::Applied { reply: kept, .. } => assert_eq!(&kept, reply),
             other => panic!("{owner}/{sequence}: {other:?}"),
@@ -247,14 +285,21 @@ proptest! {
             let time_ms = model.time_ms + later_ms;
             let sequence = node.at().counter + 1;
             let (got, expected) = match op {
-                Op::Acquire { name, owner, ttl_ms, wait_ms } => {
-                    let action = Action::LockAcquire { name, owner, ttl_ms, wait_ms };
-                    let got = node.command(Some((owner, sequence)), time_ms, action);
+                Op::Acquire(asked) => {
+                    let got = node.command(Some((asked.owner, sequence)), time_ms, asked.action());
                     model.pass(node.at(), later_ms);
-                    let expected = answer(node.at(), model.acquire(name, owner, ttl_ms, wait_ms, sequence));
-                    model.answers.retain(|(other, _, _)| *other != owner);
-                    model.answers.push((owner, sequence, expected.clone()));
+                    let expected = answer(node.at(), model.acquire(node.at(), asked, sequence));
+                    model.answers.retain(|(other, _, _)| other.owner != asked.owner);
+                    model.answers.push((asked, sequence, expected.clone()));
                     (got, expected)
+                }
+                Op::Repeat(owner) => {
+                    let last = model.answers.iter().find(|(asked, _, _)| asked.owner == owner);
+                    let Some(&(asked, sequence, _)) = last else { continue };
+                    let got = node.command(Some((owner, sequence)), time_ms, asked.action());
+                    model.pass(node.at(), later_ms);
+                    let now = model.answers.iter().find(|(asked, _, _)| asked.owner == owner);
+                    (got, now.unwrap().2.clone())
                 }
                 Op::Renew { name, owner, token, ttl_ms } => {
                     let got = node.command(None, time_ms, Action::LockRenew { name, owner, token, ttl_ms });

@@ -8,7 +8,11 @@ use crate::service::tests::{Node, small};
 
 #[derive(Debug, Clone)]
 enum Op {
-    Call { client: String, sequence: u64, key: &'static str },
+    Call {
+        client: String,
+        sequence: u64,
+        key: &'static str,
+    },
     /// Without an id: applied however often it comes.
     Plain,
     Snapshot,

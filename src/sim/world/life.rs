@@ -33,7 +33,9 @@ impl World {
         let mut hasher = DefaultHasher::new();
         (self.seed, at, node.life).hash(&mut hasher);
         let lab = self.chances.rate(Fault::Restart) > 0;
-        let paxos = PaxosOptions { max_instances: 100, thrifty: self.seed & 8 == 0, ..PaxosOptions::default() };
+        let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
+        // As `synod serve` sets them.
+        let paxos = if lab { paxos } else { paxos.for_service() };
         let options = HostOptions { lab, paxos, strong: None };
         let host = Host::new(node.id, self.members.clone(), options, node.disk.durable().clone(), hasher.finish());
         let who = Who { node: node.id, life: node.life, generation: host.generation() };

@@ -14,7 +14,7 @@ use super::super::{Announcement, Answer, Election, Heartbeat, Message, Options, 
 use super::show;
 use super::world::{Said, World};
 use crate::protocol::quorum::Members;
-use crate::protocol::types::{Ballot, NodeId};
+use crate::protocol::types::NodeId;
 
 type Fallible<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -39,14 +39,20 @@ impl goldenscript::Runner for Script {
     }
 }
 
-/// cluster nodes=5 [seed=1] [delay=0] [preempt=true] [heartbeats=true] [up=false]
+/// cluster nodes=5 [seed=1] [delay=0] [preempt=true] [heartbeats=true] [up=false] [settled=true]: with the highest id as
+/// coordinator since long
 fn cluster(args: &mut ArgumentConsumer<'_>) -> Fallible<World> {
     let options = Options { preempt: key(args, "preempt")?.unwrap_or(false), ..Options::default() };
     let mut world = World::new(key(args, "nodes")?.unwrap_or(5), options, key(args, "seed")?.unwrap_or(1));
     world.delay = key(args, "delay")?.unwrap_or(0);
     world.shows_heartbeats = key(args, "heartbeats")?.unwrap_or(false);
+    let last = *world.ids().last().ok_or("no nodes")?;
     if key(args, "up")?.unwrap_or(true) {
         world.start_all();
+    }
+    if key(args, "settled")?.unwrap_or(false) {
+        (0..50).for_each(|_| world.tick());
+        world.text = format!("{}\n", show::status(last, world.bully(last)));
     }
     Ok(world)
 }

@@ -5,6 +5,7 @@
 //! does with the real log. After every step the invariants of [`Bully`] are checked, and that an epoch was promised by a
 //! majority before somebody coordinates in it, and that epochs grow.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -192,8 +193,8 @@ impl World {
     pub(super) fn set_members(&mut self, members: &Members) {
         self.members = members.clone();
         for id in members.iter() {
-            if !self.nodes.contains_key(&id) {
-                self.nodes.insert(id, Node::default());
+            if let Entry::Vacant(entry) = self.nodes.entry(id) {
+                entry.insert(Node::default());
                 self.start(id);
             }
         }

@@ -63,6 +63,7 @@ scripts! {
     preempted_is_definite
     promise_survives_crash
     restart_moves_the_generation
+    scattered_acceptances_are_finished
     second_value_in_a_ballot_is_refused
     strangers_are_ignored
     thrifty_asks_no_more_than_a_majority

@@ -191,6 +191,7 @@ impl World {
                 learn_ticks: learn_ticks.unwrap_or(defaults.learn_ticks),
                 max_instances: key(args, "max-instances")?.unwrap_or(defaults.max_instances),
                 thrifty: key(args, "thrifty")?.unwrap_or(defaults.thrifty),
+                finish_ticks: key(args, "finish")?,
             },
             seed: key(args, "seed")?.unwrap_or(1),
             learning: learn_ticks.is_some(),

@@ -1,0 +1,272 @@
+// Node's xmlrpc package calls every method of a node, and compares results and types exactly.
+//
+// Arguments: the ports of three lab nodes, the port of a node with credentials, and the secret that alice has there.
+// Needs the package xmlrpc, found by NODE_PATH. Prints a line for each thing that was checked; ends with 0 if all was as
+// it should be.
+"use strict";
+
+const assert = require("node:assert/strict");
+const xmlrpc = require("xmlrpc");
+const CustomType = require("xmlrpc/lib/customtype");
+
+const PORTS = process.argv.slice(2, 5).map(Number);
+const [GUARDED, SECRET] = [Number(process.argv[5]), process.argv[6]];
+const NODES = PORTS.map((port) => xmlrpc.createClient({ host: "127.0.0.1", port, path: "/RPC2" }));
+const CALLED = new Set();
+
+function callWith(client, method, args) {
+  return new Promise((resolve, reject) => {
+    client.methodCall(method, args, (error, value) => (error ? reject(error) : resolve(value)));
+  });
+}
+
+function callOn(node, method, ...args) {
+  CALLED.add(method);
+  return callWith(NODES[node], method, args);
+}
+
+const call = (method, ...args) => callOn(0, method, ...args);
+
+// Strict: 1 is not "1" and not true, and an object has no more members than it should.
+const same = (found, wanted, what) => assert.deepStrictEqual(found, wanted, what);
+
+// JavaScript has one type of number, and this package sends a whole one as an int. So a double needs help to be sent.
+class Double extends CustomType {
+  constructor(raw) {
+    super(raw);
+    this.tagName = "double";
+  }
+}
+
+async function fault(code, text, method, ...args) {
+  let result;
+  try {
+    result = await call(method, ...args);
+  } catch (error) {
+    same(error.faultCode, code, `${method}: ${error.message}`);
+    assert.ok(error.faultString.includes(text), `${method}: ${error.faultString} does not say ${text}`);
+    return;
+  }
+  assert.fail(`${method}: no fault, but ${JSON.stringify(result)}`);
+}
+
+async function until(what, look) {
+  const deadline = Date.now() + 60_000;
+  while (Date.now() < deadline) {
+    const found = await look();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return assert.fail(`waited in vain for ${what}`);
+}
+
+async function values() {
+  let values = [0, 5, -1, 2 ** 31 - 1, -(2 ** 31), true, false, 0.5, -0.25, "", " ", "5", "<&>\"']]>", "a\tb\nc"];
+  values = values.concat(["Grüße 😀", "x".repeat(10_000), new Date(2026, 10, 20, 9, 44, 0)]);
+  values = values.concat([Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)), Buffer.from("")]);
+  values.push([], [[]], [1, "two", [3.5, true]], {}, { a: 1, Ü: { b: [{ c: Buffer.from([0]) }] } });
+  for (const [at, value] of values.entries()) {
+    const instance = `node ${at}`;
+    const { message, ...answer } = await call("propose", value, instance);
+    assert.match(message, /^Value '[^]*' has been updated and committed\.$/);
+    same(answer, { instance, value, outcome: "yours", ballot: `1.${PORTS[0]}`, attempts: 1 });
+    for (const node of [1, 2]) {
+      const look = async () => {
+        const known = await callOn(node, "decided", instance);
+        return known.decided && known;
+      };
+      same((await until(instance, look)).value, value);
+    }
+  }
+  same((await callOn(1, "propose", "late", "node 0")).outcome, "another's");
+  same((await call("propose", 7, "node option", { deadline_ms: 20_000 })).value, 7);
+  same(await call("decided", "node never"), { decided: false });
+  return `${values.length} values of all types, there and back`;
+}
+
+// This package gives an i8 as its digits, since not every one is a number of JavaScript.
+async function largeInts() {
+  const times = { times10: "21474836470", times100: "214748364700", times1000: "2147483647000" };
+  same(await call("validator1.simpleStructReturnTest", 2 ** 31 - 1), times);
+  return "i8";
+}
+
+async function nil() {
+  for (const value of [null, [null], { a: null }]) {
+    await fault(-32602, "nil", "propose", value, "node nil");
+  }
+  await fault(-32602, "nil", "validator1.echoStructTest", { a: null });
+  return "nil is refused";
+}
+
+async function phases() {
+  const hand = "node hand";
+  same(await call("prepare", "5.0", hand), { promised: true, promised_ballot: "5.0" });
+  same(await call("prepare", { round: 4, node: 9 }, hand), { promised: false, promised_ballot: "5.0" });
+  same(await call("accept", 5, 1.5, hand), { accepted: true, promised_ballot: "5.0" });
+  same(await call("accept", "4.9", 2.5, hand), { accepted: false, promised_ballot: "5.0" });
+  const wanted = { promised: true, promised_ballot: "6.0", accepted_ballot: "5.0", accepted_value: 1.5 };
+  same(await call("prepare", "6.0", hand), wanted);
+  same(await call("commit", 5, 1.5, hand), { committed: true });
+  same(await call("decided", hand), { decided: true, value: 1.5, ballot: "5.0" });
+  return "the phases by hand";
+}
+
+async function learning() {
+  const envelope = { from: PORTS[1], to: PORTS[0], generation: (await call("status")).generation };
+  const ask = { after: 0, count: 0, digest: 0, open: ["node hand"] };
+  const { learned } = await call("learn", ask, envelope);
+  same(learned.more, false);
+  const known = learned.decided.find((row) => row.instance === "node hand");
+  same(known, { instance: "node hand", ballot: "5.0", value: 1.5 });
+  await fault(111, "the message is for", "learn", ask, { ...envelope, to: PORTS[1] });
+  return "learn";
+}
+
+async function gates() {
+  const other = PORTS[2];
+  same(await call("lab.gate.list"), []);
+  same(await call("lab.gate.hold", "prepare", other), { held: 0 });
+  same((await call("propose", "past the gate", "node gate")).outcome, "yours");
+  same(await call("lab.gate.wait", "prepare", other, 1, 30_000), { held: 1 });
+  same(await call("lab.gate.list"), [{ method: "prepare", to: other, held: 1 }]);
+  same(await call("lab.gate.release", "prepare", other, 1), { released: 1 });
+  same(await call("lab.gate.list"), [{ method: "prepare", to: other, held: 0 }]);
+  same(await call("lab.gate.release", "prepare", other), { released: 0 });
+  same(await call("lab.gate.hold", "commit", other, 60_000), { held: 0 });
+  same(await call("lab.gate.clear"), { released: 0 });
+  same(await call("lab.gate.list"), []);
+  await fault(114, "no member", "lab.gate.hold", "prepare", 1);
+  return "gates";
+}
+
+async function introspection() {
+  const names = await call("system.listMethods");
+  same(names, [...names].sort());
+  for (const name of names) {
+    assert.ok((await call("system.methodHelp", name)).startsWith(`${name}(`), name);
+    for (const row of await call("system.methodSignature", name)) {
+      assert.ok(row.length > 0 && row.every((kind) => typeof kind === "string"), name);
+    }
+  }
+  const wanted = [["struct", "string"], ["struct", "string", "string"], ["struct", "string", "string", "struct"]];
+  same(await call("system.methodSignature", "propose"), wanted);
+  await fault(-32601, "no method 'nothing'", "system.methodHelp", "nothing");
+  const capabilities = await call("system.getCapabilities");
+  const keys = ["faults_interop", "introspect", "introspection", "nil", "system.multicall", "xmlrpc"];
+  same(Object.keys(capabilities).sort(), keys);
+  same(capabilities.xmlrpc, { specUrl: "http://www.xmlrpc.com/spec", specVersion: 1 });
+  return "introspection";
+}
+
+const types = (object) => Object.fromEntries(Object.entries(object).map(([name, value]) => [name, typeof value]));
+
+async function about() {
+  same(types(await call("synod.version")), { synod: "string", protocol: "number", process: "number" });
+  const rows = await call("synod.faults");
+  for (const row of rows) {
+    same(types(row), { code: "number", name: "string", definite: "boolean", meaning: "string" });
+  }
+  const definite = new Map(rows.map((row) => [row.code, row.definite]));
+  same([definite.get(100), definite.get(102)], [true, false]);
+  const status = await call("status");
+  same([status.node, status.mode], [PORTS[0], "lab"]);
+  same(status.members.map((member) => member.node), PORTS);
+  const ballot = `1.${PORTS[0]}`;
+  same((await call("status", "node 1")).instances, [
+    { instance: "node 1", decided: true, promised_ballot: ballot, accepted_ballot: ballot, accepted_value: 5, ballot, value: 5 },
+  ]);
+  return "version, faults, status";
+}
+
+async function multicall() {
+  const one = (methodName, ...params) => ({ methodName, params });
+  const calls = Array.from({ length: 10 }, (_, number) => one("propose", number, `node many ${number}`));
+  calls.push(one("nothing"), one("decided", "node never"), one("system.multicall", []), one("propose"), 5);
+  calls.push({ params: [] }, { methodName: "decided", params: 5 });
+  const answers = await call("system.multicall", calls);
+  same(answers.slice(0, 10).map(([answer]) => answer.value), [...Array(10).keys()]);
+  same(answers[11], [{ decided: false }]);
+  const codes = [10, 12, 13, 14, 15, 16].map((at) => answers[at].faultCode);
+  same(codes, [-32601, -32603, -32602, -32600, -32601, -32600]);
+  same(types(answers[10]), { faultCode: "number", faultString: "string" });
+  same(await call("system.multicall", []), []);
+  await fault(-32602, "more than 1000", "system.multicall", Array(1001).fill(one("synod.version")));
+  return "multicall";
+}
+
+async function validator1() {
+  const stooges = { moe: 1, larry: 2, curly: -9 };
+  same(await call("validator1.arrayOfStructsTest", [stooges, stooges]), -18);
+  const counts = { ctLeftAngleBrackets: 2, ctRightAngleBrackets: 1, ctAmpersands: 3, ctApostrophes: 1, ctQuotes: 4 };
+  same(await call("validator1.countTheEntities", "<<>&&&'\"\"\"\" ü"), counts);
+  same(await call("validator1.easyStructTest", stooges), -6);
+  const nested = { a: { b: [1, "2", 3.5, false, { c: "Ü" }] }, d: [] };
+  same(await call("validator1.echoStructTest", nested), nested);
+  const [date, bytes] = [new Date(1998, 6, 17, 14, 8, 55), Buffer.from([0, 120])];
+  const six = await call("validator1.manyTypesTest", String(2n ** 63n - 1n), true, "", new Double("0.5"), date, bytes);
+  same(six, [String(2n ** 63n - 1n), true, "", 0.5, date, bytes]);
+  same(await call("validator1.moderateSizeArrayCheck", ["Wed", ...Array(150).fill("x"), "nesday"]), "Wednesday");
+  same(await call("validator1.nestedStructTest", { 2000: { "04": { "01": stooges } } }), -6);
+  return "validator1";
+}
+
+async function faults() {
+  await fault(-32601, "there is no method 'nothing.at.all'", "nothing.at.all");
+  await fault(-32602, "is missing", "propose");
+  await fault(-32602, "", "propose", 1, "node fault", {}, 4);
+  await fault(-32602, "", "decided", 1);
+  await fault(-32602, "is not a ballot", "prepare", "five");
+  await fault(114, "deadline_ms is above 60000", "propose", 1, "node fault", { deadline_ms: 60_001 });
+  await fault(114, "the member moe is missing", "validator1.easyStructTest", {});
+  await fault(111, "ignored: ", "prepare", `18446744073709551615.${PORTS[0]}`, "node fault");
+  await fault(113, "larger than 1048576 bytes", "propose", "x".repeat(2 ** 20), "node fault");
+  same(await call("decided", "node fault"), { decided: false });
+  CALLED.delete("nothing.at.all");
+  return "faults with code and text";
+}
+
+async function credentials() {
+  const guarded = (basic_auth) => xmlrpc.createClient({ host: "127.0.0.1", port: GUARDED, path: "/RPC2", basic_auth });
+  for (const who of [undefined, { user: "alice", pass: "wrong" }, { user: "bob", pass: SECRET }]) {
+    const refused = (error) => error.res !== undefined && error.res.statusCode === 401;
+    await assert.rejects(callWith(guarded(who), "status", []), refused);
+  }
+  const alice = guarded({ user: "alice", pass: SECRET });
+  same((await callWith(alice, "propose", ["by alice", "node"])).value, "by alice");
+  await assert.rejects(callWith(alice, "restart", []), (error) => error.faultCode === 115);
+  return "credentials";
+}
+
+async function restarting() {
+  const before = (await call("status")).generation;
+  for (const [node, port] of PORTS.entries()) {
+    const answer = await callOn(node, "restart");
+    same(types(answer), { generation: "number", message: "string" });
+    assert.ok(answer.generation > before);
+    same(answer.message, `Node on port ${port} has been restarted.`);
+  }
+  await until("one generation", async () => {
+    const all = await Promise.all(NODES.map((_, node) => callOn(node, "status")));
+    return new Set(all.map((status) => status.generation)).size === 1;
+  });
+  same(await call("decided", "node 0"), { decided: false });
+  return "restart";
+}
+
+async function everything() {
+  same([...CALLED].sort(), await call("system.listMethods"), "the methods that were called");
+  return `all ${CALLED.size} methods`;
+}
+
+async function main() {
+  const parts = [values, largeInts, nil, phases, learning, gates, introspection, about, multicall, validator1, faults];
+  for (const part of [...parts, credentials, restarting, everything]) {
+    console.log(await part());
+  }
+}
+
+main().then(() => process.exit(0), (error) => {
+  console.error(error);
+  process.exit(1);
+});

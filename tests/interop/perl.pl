@@ -1,0 +1,312 @@
+# Perl's RPC::XML calls every method of a node, and compares results and types exactly.
+#
+# Arguments: the ports of three lab nodes, the port of a node with credentials, and the secret that alice has there.
+# Needs RPC::XML (Debian: librpc-xml-perl). Prints a line for each thing that was checked; ends with 0 if all was as it
+# should be.
+
+use strict;
+use warnings;
+use utf8;
+use Encode qw(encode);
+use RPC::XML;
+use RPC::XML::Client;
+use Time::HiRes qw(sleep time);
+
+# Texts are characters here, and UTF-8 on the wire.
+$RPC::XML::ENCODING  = 'utf-8';
+$RPC::XML::ALLOW_NIL = 1;
+binmode STDOUT, ':encoding(UTF-8)';
+binmode STDERR, ':encoding(UTF-8)';
+$| = 1;
+
+my @ports = @ARGV[0 .. 2];
+my ($guarded, $secret) = @ARGV[3, 4];
+my @nodes = map { RPC::XML::Client->new("http://127.0.0.1:$_/RPC2") } @ports;
+my %called;
+
+sub int_    { RPC::XML::int->new(shift) }
+sub i8      { RPC::XML::i8->new(shift) }
+sub text    { RPC::XML::string->new(shift) }
+sub boolean { RPC::XML::boolean->new(shift) }
+sub double  { RPC::XML::double->new(shift) }
+sub bytes   { RPC::XML::base64->new(shift) }
+sub date    { RPC::XML::datetime_iso8601->new(shift) }
+sub array   { RPC::XML::array->new(from => [@_]) }
+sub record  { RPC::XML::struct->new({@_}) }
+
+# The answer as it came, with its types.
+sub call_on {
+    my ($node, $method, @args) = @_;
+    $called{$method} = 1;
+    my $answer = $nodes[$node]->send_request($method, @args);
+    die "$method: $answer\n" unless ref $answer;
+    return $answer;
+}
+sub call { return call_on(0, @_) }
+
+# A value with its types, as a line of text.
+sub shown {
+    my $value = shift;
+    my $type  = $value->type;
+    if ($type eq 'array') {
+        return '[' . join(', ', map { shown($_) } @$value) . ']';
+    }
+    if ($type eq 'struct') {
+        return '{' . join(', ', map { "'$_': " . shown($value->{$_}) } sort keys %$value) . '}';
+    }
+    # The two names of 32 bits mean the same, and a date has more than one spelling.
+    $type = 'int' if $type eq 'i4';
+    my $inner = $value->value;
+    $inner =~ s/-//g if $type eq 'dateTime.iso8601';
+    return "$type($inner)";
+}
+
+sub same {
+    my ($found, $wanted, $what) = @_;
+    my ($is, $should) = map { ref $_ ? shown($_) : $_ } $found, $wanted;
+    die(($what // 'found') . ": $is, not $should\n") if $is ne $should;
+    return;
+}
+
+sub fault {
+    my ($code, $text, $method, @args) = @_;
+    my $found = call($method, @args);
+    die "$method: no fault, but " . shown($found) . "\n" unless $found->is_fault;
+    same($found->{faultCode}, int_($code), "$method: " . $found->string);
+    die "$method: '" . $found->string . "' does not say '$text'\n" if index($found->string, $text) < 0;
+    return;
+}
+
+sub until_so {
+    my ($what, $look) = @_;
+    my $deadline = time + 60;
+    while (time < $deadline) {
+        return if $look->();
+        sleep 0.005;
+    }
+    die "waited in vain for $what\n";
+}
+
+sub values_ {
+    my @values = (
+        int_(0), int_(5), int_(-1), int_(2147483647), int_(-2147483648), i8('2147483648'), i8('-9223372036854775808'),
+        i8('9223372036854775807'), boolean(1), boolean(0), double(0.5), double(-0.25),
+        text(''), text(' '), text('5'), text(q{<&>"']]>}), text("a\tb\nc"), text('Grüße 😀'), text('x' x 10000),
+        bytes(join '', map { chr } 0 .. 255), date('20261120T09:44:00'),
+        array(), array(array()), array(int_(1), text('two'), array(double(3.5), boolean(1))),
+        record(), record(a => int_(1), 'Ü' => record(b => array(record(c => bytes("\0"))))),
+    );
+    for my $at (0 .. $#values) {
+        my ($value, $instance) = ($values[$at], "perl $at");
+        my $answer = call('propose', $value, text($instance));
+        die shown($answer) . "\n" if $answer->is_fault;
+        my $message = (delete $answer->{message})->value;
+        die "$message\n" unless $message =~ /^Value '.*' has been updated and committed\.$/s;
+        same($answer, record(instance => text($instance), value => $value, outcome => text('yours'),
+                ballot => text("1.$ports[0]"), attempts => int_(1)), $instance);
+        for my $node (1, 2) {
+            my $known;
+            until_so($instance, sub { $known = call_on($node, 'decided', text($instance)); $known->{decided}->value });
+            same($known->{value}, $value, $instance);
+        }
+    }
+    same(call_on(1, 'propose', text('late'), text('perl 0'))->{outcome}, text("another's"));
+    same(call('propose', int_(7), text('perl option'), record(deadline_ms => int_(20000)))->{value}, int_(7));
+    same(call('decided', text('perl never')), record(decided => boolean(0)));
+    return scalar(@values) . ' values of all types, i8 among them, there and back';
+}
+
+sub nil {
+    for my $value (RPC::XML::nil->new, array(RPC::XML::nil->new), record(a => RPC::XML::nil->new)) {
+        fault(-32602, 'nil', 'propose', $value, text('perl nil'));
+    }
+    fault(-32602, 'nil', 'validator1.echoStructTest', record(a => RPC::XML::nil->new));
+    return 'nil is refused';
+}
+
+sub phases {
+    my $hand = text('perl hand');
+    my ($five, $yes, $no) = (text('5.0'), boolean(1), boolean(0));
+    same(call('prepare', $five, $hand), record(promised => $yes, promised_ballot => $five));
+    same(call('prepare', record(round => int_(4), node => int_(9)), $hand),
+        record(promised => $no, promised_ballot => $five));
+    same(call('accept', int_(5), double(1.5), $hand), record(accepted => $yes, promised_ballot => $five));
+    same(call('accept', text('4.9'), double(2.5), $hand), record(accepted => $no, promised_ballot => $five));
+    same(call('prepare', text('6.0'), $hand), record(promised => $yes, promised_ballot => text('6.0'),
+            accepted_ballot => $five, accepted_value => double(1.5)));
+    same(call('commit', int_(5), double(1.5), $hand), record(committed => $yes));
+    same(call('decided', $hand), record(decided => $yes, value => double(1.5), ballot => $five));
+    return 'the phases by hand';
+}
+
+sub learning {
+    my $generation = call('status')->{generation};
+    my @envelope   = (from => int_($ports[1]), generation => $generation);
+    my $ask = record(after => int_(0), count => int_(0), digest => int_(0), open => array(text('perl hand')));
+    my $learned = call('learn', $ask, record(@envelope, to => int_($ports[0])))->{learned};
+    same($learned->{more}, boolean(0));
+    my $known = record(instance => text('perl hand'), ballot => text('5.0'), value => double(1.5));
+    die shown($learned) . "\n" unless grep { shown($_) eq shown($known) } @{ $learned->{decided} };
+    fault(111, 'the message is for', 'learn', $ask, record(@envelope, to => int_($ports[1])));
+    return 'learn';
+}
+
+sub gates {
+    my ($prepare, $other) = (text('prepare'), int_($ports[2]));
+    my $held     = sub { record(held     => int_(shift)) };
+    my $released = sub { record(released => int_(shift)) };
+    my $gate     = sub { record(method => $prepare, to => $other, held => int_(shift)) };
+    same(call('lab.gate.list'), array());
+    same(call('lab.gate.hold', $prepare, $other), $held->(0));
+    same(call('propose', text('past the gate'), text('perl gate'))->{outcome}, text('yours'));
+    same(call('lab.gate.wait', $prepare, $other, int_(1), int_(30000)), $held->(1));
+    same(call('lab.gate.list'), array($gate->(1)));
+    same(call('lab.gate.release', $prepare, $other, int_(1)), $released->(1));
+    same(call('lab.gate.list'), array($gate->(0)));
+    same(call('lab.gate.release', $prepare, $other), $released->(0));
+    same(call('lab.gate.hold', text('commit'), $other, int_(60000)), $held->(0));
+    same(call('lab.gate.clear'), $released->(0));
+    same(call('lab.gate.list'), array());
+    fault(114, 'no member', 'lab.gate.hold', $prepare, int_(1));
+    return 'gates';
+}
+
+sub introspection {
+    my @names = map { $_->value } @{ call('system.listMethods') };
+    same(join(' ', @names), join(' ', sort @names));
+    for my $name (@names) {
+        my $help = call('system.methodHelp', text($name));
+        die "$name\n" unless $help->type eq 'string' && index($help->value, "$name(") == 0;
+        for my $row (@{ call('system.methodSignature', text($name)) }) {
+            die "$name\n" unless $row->type eq 'array' && @$row && !grep { $_->type ne 'string' } @$row;
+        }
+    }
+    my @row = map { text($_) } qw(struct string string);
+    same(call('system.methodSignature', text('propose')),
+        array(array(@row[0, 1]), array(@row), array(@row, text('struct'))));
+    fault(-32601, "no method 'nothing'", 'system.methodHelp', text('nothing'));
+    my $capabilities = call('system.getCapabilities');
+    same(join(' ', sort keys %$capabilities), 'faults_interop introspect introspection nil system.multicall xmlrpc');
+    same($capabilities->{xmlrpc}, record(specUrl => text('http://www.xmlrpc.com/spec'), specVersion => int_(1)));
+    return 'introspection';
+}
+
+sub types {
+    my $value = shift;
+    return join ' ', map { "$_:" . ($value->{$_}->type =~ s/^i4$/int/r) } sort keys %$value;
+}
+
+sub about {
+    same(types(call('synod.version')), 'process:int protocol:int synod:string');
+    my %definite;
+    for my $row (@{ call('synod.faults') }) {
+        same(types($row), 'code:int definite:boolean meaning:string name:string');
+        $definite{ $row->{code}->value } = $row->{definite};
+    }
+    same($definite{100}, boolean(1));
+    same($definite{102}, boolean(0));
+    my $status = call('status');
+    same($status->{node}, int_($ports[0]));
+    same($status->{mode}, text('lab'));
+    same(join(' ', map { $_->{node}->value } @{ $status->{members} }), "@ports");
+    my ($row, $ballot) = (call('status', text('perl 1'))->{instances}[0], text("1.$ports[0]"));
+    same($row, record(instance => text('perl 1'), decided => boolean(1), promised_ballot => $ballot,
+            accepted_ballot => $ballot, accepted_value => int_(5), ballot => $ballot, value => int_(5)));
+    return 'version, faults, status';
+}
+
+sub multicall {
+    my $one = sub { record(methodName => text(shift), params => array(@_)) };
+    my $answers = call('system.multicall', array(
+        (map { $one->('propose', int_($_), text("perl many $_")) } 0 .. 9),
+        $one->('nothing'), $one->('decided', text('perl never')), $one->('system.multicall', array()),
+        int_(5), record(params => array()), record(methodName => text('decided'), params => int_(5)),
+        $one->('propose'),
+    ));
+    same($answers->[$_][0]{value}, int_($_)) for 0 .. 9;
+    same($answers->[11], array(record(decided => boolean(0))));
+    my %codes = (10 => -32601, 12 => -32603, 13 => -32600, 14 => -32601, 15 => -32600, 16 => -32602);
+    for my $at (sort keys %codes) {
+        same($answers->[$at]{faultCode}, int_($codes{$at}), "item $at");
+        same(types($answers->[$at]), 'faultCode:int faultString:string');
+    }
+    same(call('system.multicall', array()), array());
+    fault(-32602, 'more than 1000', 'system.multicall', array(map { $one->('synod.version') } 0 .. 1000));
+    return 'multicall';
+}
+
+sub validator1 {
+    my $stooges = record(moe => int_(1), larry => int_(2), curly => int_(-9));
+    same(call('validator1.arrayOfStructsTest', array($stooges, $stooges)), int_(-18));
+    same(call('validator1.countTheEntities', text(q{<<>&&&'"""" ü})), record(ctLeftAngleBrackets => int_(2),
+            ctRightAngleBrackets => int_(1), ctAmpersands => int_(3), ctApostrophes => int_(1), ctQuotes => int_(4)));
+    same(call('validator1.easyStructTest', $stooges), int_(-6));
+    my $nested = record(a => record(b => array(int_(1), text('2'), boolean(0), record(c => text('Ü')))));
+    same(call('validator1.echoStructTest', $nested), $nested);
+    my @many = (i8('9223372036854775807'), boolean(1), text(''), double(0.5), date('19980717T14:08:55'), bytes("\0x"));
+    same(call('validator1.manyTypesTest', @many), array(@many));
+    my @words = map { text($_) } 'Wed', ('x') x 150, 'nesday';
+    same(call('validator1.moderateSizeArrayCheck', array(@words)), text('Wednesday'));
+    my $calendar = record('2000' => record('04' => record('01' => $stooges)));
+    same(call('validator1.nestedStructTest', $calendar), int_(-6));
+    same(call('validator1.simpleStructReturnTest', int_(2147483647)), record(times10 => i8('21474836470'),
+            times100 => i8('214748364700'), times1000 => i8('2147483647000')));
+    return 'validator1';
+}
+
+sub faults {
+    my $instance = text('perl fault');
+    fault(-32601, "there is no method 'nothing.at.all'", 'nothing.at.all');
+    fault(-32602, 'is missing', 'propose');
+    fault(-32602, '', 'propose', int_(1), $instance, record(), int_(4));
+    fault(-32602, '', 'decided', int_(1));
+    fault(-32602, 'is not a ballot', 'prepare', text('five'));
+    fault(114, 'deadline_ms is above 60000', 'propose', int_(1), $instance, record(deadline_ms => int_(60001)));
+    fault(114, 'the member moe is missing', 'validator1.easyStructTest', record());
+    fault(111, 'ignored: ', 'prepare', text("18446744073709551615.$ports[0]"), $instance);
+    fault(113, 'larger than 1048576 bytes', 'propose', text('x' x 1048576), $instance);
+    same(call('decided', $instance), record(decided => boolean(0)));
+    delete $called{'nothing.at.all'};
+    return 'faults with code and text';
+}
+
+sub credentials {
+    for my $who ('', 'alice:wrong@', "bob:$secret\@") {
+        my $answer = RPC::XML::Client->new("http://${who}127.0.0.1:$guarded/RPC2")->send_request('status');
+        die "not refused: '$who'\n" if ref $answer;
+        die "$answer\n" unless $answer =~ /Unauthorized/;
+    }
+    my $alice = RPC::XML::Client->new("http://alice:$secret\@127.0.0.1:$guarded/RPC2");
+    my $answer = $alice->send_request('propose', text('by alice'), text('perl'));
+    die "$answer\n" unless ref $answer;
+    same($answer->{value}, text('by alice'));
+    same($alice->send_request('restart')->{faultCode}, int_(115));
+    return 'credentials';
+}
+
+sub restarting {
+    my $before = call('status')->{generation}->value;
+    for my $node (0 .. 2) {
+        my $answer = call_on($node, 'restart');
+        same(types($answer), 'generation:int message:string');
+        die shown($answer) . "\n" unless $answer->{generation}->value > $before;
+        same($answer->{message}, text("Node on port $ports[$node] has been restarted."));
+    }
+    until_so('one generation', sub {
+        my %generations = map { call_on($_, 'status')->{generation}->value => 1 } 0 .. 2;
+        return keys %generations == 1;
+    });
+    same(call('decided', text('perl 0')), record(decided => boolean(0)));
+    return 'restart';
+}
+
+sub everything {
+    my @names = map { $_->value } @{ call('system.listMethods') };
+    same(join(' ', sort keys %called), "@names", 'the methods that were called');
+    return 'all ' . scalar(@names) . ' methods';
+}
+
+for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&introspection, \&about, \&multicall, \&validator1,
+    \&faults, \&credentials, \&restarting, \&everything) {
+    print $part->() . "\n";
+}
