@@ -1,17 +1,17 @@
 //! Defects put in on purpose: a suite that has never failed proves nothing.
 //!
 //! Where a protocol could go wrong it says `mutant!(NameOfTheDefect)`. Outside tests that is the literal `false`, so
-//! nothing of it is compiled in. In tests it is true while [`with`] runs something with that defect; each thread has its
+//! nothing of it is compiled in. In tests it is true while `with` runs something with that defect; each thread has its
 //! own, so that seeds can run side by side. `cargo test mutants` looks for every defect in three ways (seeds of the
 //! simulation, golden scripts, the model) and prints who found what, and how soon.
 //!
-//! Defects in the *order* of effects need no mark in a protocol: [`tamper`] drops the `Save` in question from a step's
+//! Defects in the *order* of effects need no mark in a protocol: `tamper` drops the `Save` in question from a step's
 //! effects, or moves it to their end.
 //!
 //! # To add a mutant
 //!
 //! Name it in the list below, with what it does and who must find it, and write `mutant!(Name)` where it strikes (or add
-//! its record to [`tamper`]). If nothing finds it, it changes nothing that matters, or the suite misses something: find
+//! its record to `tamper`). If nothing finds it, it changes nothing that matters, or the suite misses something: find
 //! out which.
 
 /// Whether a defect is put in at present; `false`, literally, outside tests.
@@ -36,6 +36,7 @@ pub(crate) use switch::*;
 #[cfg(test)]
 mod switch {
     use std::cell::Cell;
+    use std::sync::Once;
 
     use crate::protocol::{Effect, Message, Record, paxos};
 
@@ -133,9 +134,17 @@ mod switch {
         ACTIVE.get() == Some(mutant)
     }
 
-    /// Whether this thread runs something with a defect.
-    pub(crate) fn any_active() -> bool {
-        ACTIVE.get().is_some()
+    /// From now on a panic of what runs with a defect makes no noise.
+    pub(crate) fn quiet() {
+        static QUIET: Once = Once::new();
+        QUIET.call_once(|| {
+            let loud = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                if ACTIVE.get().is_none() {
+                    loud(info);
+                }
+            }));
+        });
     }
 
     /// Runs something with this defect, on this thread.

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 use comfy_table::{Table, presets};
 use rayon::prelude::*;
 
-use super::{Finder, Mutant, any_active, with};
+use super::{Finder, Mutant, quiet, with};
 use crate::protocol::host::tests as host;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
 use crate::sim;
@@ -49,15 +48,7 @@ struct Row {
 /// Runs something with a defect, or without; what was wrong with it, if it was. A panic is a finding too, and as they
 /// are many, one that makes no noise.
 fn finding(mutant: Option<Mutant>, run: impl FnOnce() -> Result<(), String>) -> Option<String> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !any_active() {
-                loud(info);
-            }
-        }));
-    });
+    quiet();
     match with(mutant, || catch_unwind(AssertUnwindSafe(run))) {
         Ok(result) => result.err(),
         Err(panic) => Some(match panic.downcast::<String>() {

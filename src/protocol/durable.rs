@@ -9,7 +9,7 @@ use super::log::memory::Memory;
 use super::types::{Ballot, Instance, Value};
 
 /// A node's memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Durable {
     /// Counts the restarts of the lab; the first life is 1.
     pub generation: u64,
@@ -26,7 +26,7 @@ pub struct Durable {
 }
 
 /// What is remembered of one instance. Lamport's acceptor keeps the first two.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Remembered {
     /// The highest ballot promised.
     pub promised: Option<Ballot>,

@@ -197,6 +197,12 @@ impl Out {
         self.notify(Event::Ignored { from, reason });
     }
 
+    /// An effect as it stands.
+    #[cfg(test)]
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
     /// How many effects there are.
     #[must_use]
     pub fn len(&self) -> usize {

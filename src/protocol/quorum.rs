@@ -47,7 +47,7 @@ impl Members {
 }
 
 /// The distinct members that have answered. A second answer of the same node changes nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tally(BTreeSet<NodeId>);
 
 impl Tally {

@@ -55,6 +55,8 @@
 
 mod check;
 pub mod disk;
+#[cfg(test)]
+pub(crate) mod explore;
 pub mod faults;
 pub mod network;
 mod queue;

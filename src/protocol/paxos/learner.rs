@@ -76,7 +76,7 @@ pub struct Known {
     pub value: Value,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Learner {
     life: u64,
     /// Decided instances in the order in which they were learned.

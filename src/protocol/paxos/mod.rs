@@ -186,7 +186,7 @@ pub struct Proposal {
 pub const MAX_ROUND_LEAP: u64 = 1 << 20;
 
 /// One node's acceptors, proposers and learner, for all instances.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Paxos {
     id: NodeId,
     members: Members,

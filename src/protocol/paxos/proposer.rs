@@ -13,7 +13,7 @@ use crate::protocol::{Event, Out, Record};
 const WIDEN_TICKS: u64 = 5;
 
 /// One instance's proposer on one node. Several clients may wait for it; ballots carry the first one's value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Proposer {
     waiters: VecDeque<Waiter>,
     phase: Phase,
@@ -33,7 +33,7 @@ pub(super) struct Proposer {
     trouble: Trouble,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Waiter {
     /// Absent where the node itself wants to know.
     request: Option<RequestId>,
@@ -42,7 +42,7 @@ struct Waiter {
     impatient: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 enum Phase {
     Pausing,
     /// Phase 1: promises are counted; `adopted` is the highest ballot accepted among them, and its value.
@@ -404,6 +404,26 @@ impl Proposer {
         if let Some(ballot) = self.running() {
             assert_eq!(ballot.node, id, "a proposer runs a ballot that is not its own");
         }
+    }
+}
+
+/// What a model must tell apart. Left out is what only times and reports depend on.
+#[cfg(test)]
+impl std::hash::Hash for Proposer {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        let Self {
+            waiters,
+            phase,
+            highest_round,
+            spared,
+            ballot_ticks: _,
+            until_ticks: _,
+            widen_ticks: _,
+            attempts: _,
+            offered: _,
+            trouble: _,
+        } = self;
+        (waiters, phase, highest_round, spared).hash(hasher);
     }
 }
 

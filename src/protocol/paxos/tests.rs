@@ -5,6 +5,7 @@ use crate::protocol::Effect;
 
 pub(crate) mod acceptor;
 pub(crate) mod learning;
+mod model;
 mod open;
 mod order;
 pub(crate) mod proposing;
