@@ -46,6 +46,7 @@ impl Subject for Decree {
             learn_ticks: u64::MAX / 2,
             max_instances: 1,
             thrifty: false,
+            finish_ticks: None,
         };
         Self(Paxos::new(id, members(3), options, durable, rand::SeedableRng::seed_from_u64(1)))
     }
