@@ -1,6 +1,7 @@
 //! `synod`: the shell and the nodes.
 
 mod args;
+mod bench;
 mod cluster;
 mod command;
 mod console;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         None => run_shell(&args.shell),
         Some(Action::Serve(args)) => serve::serve(args),
         Some(Action::Up(args)) => serve::up(args),
+        Some(Action::Bench(args)) => bench::run(args),
         Some(Action::Credentials { action }) => credentials::run(action),
     };
     status.into()
