@@ -1,5 +1,6 @@
 //! The command line of `synod`.
 
+mod bench;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use synod::history::Options as CheckOptions;
 use synod::sim::{Filter, MAX_NODES, Options, Protocol};
 
 use crate::command::help;
+
+pub(crate) use bench::{At, BenchAction, BenchArgs, FailoverArgs, How, LoadArgs, OwnArgs, Workload};
 
 /// A small cluster that agrees, and shows how: five Paxos nodes and a shell to drive them.
 ///
@@ -60,6 +63,9 @@ pub(crate) enum Action {
         #[command(subcommand)]
         action: CredentialsAction,
     },
+    /// Measure operations a second and latency under load, or how long writes stand still when the leader dies.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(BenchArgs),
 }
 
 /// Which simulated clusters to run.
@@ -297,9 +303,10 @@ impl Args {
         let matches = Self::command().try_get_matches_from(words).map_err(explain_shell_command)?;
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
-            None if args.shell.connect.is_none() => check_ports(&args.shell.local)?,
+            None if args.shell.connect.is_none() => check_ports(args.shell.local.base_port, args.shell.local.nodes)?,
             None | Some(Action::Credentials { .. } | Action::Sim(_) | Action::Check(_)) => {}
-            Some(Action::Up(local)) => check_ports(local)?,
+            Some(Action::Up(local)) => check_ports(local.base_port, local.nodes)?,
+            Some(Action::Bench(bench)) => check_ports(bench.own().base_port, bench.own().nodes)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
         }
         if args.action.is_some() {
@@ -332,14 +339,13 @@ fn explain_shell_command(error: clap::Error) -> clap::Error {
     }
 }
 
-fn check_ports(local: &LocalArgs) -> Result<(), clap::Error> {
-    let last = local.base_port + local.nodes - 1;
+fn check_ports(base_port: u32, nodes: u32) -> Result<(), clap::Error> {
+    let last = base_port + nodes - 1;
     if last <= u32::from(u16::MAX) {
         return Ok(());
     }
     Err(mistake(format!(
-        "the last of {} nodes from port {} would need the port {last}, but ports end at 65535",
-        local.nodes, local.base_port
+        "the last of {nodes} nodes from port {base_port} would need the port {last}, but ports end at 65535"
     )))
 }
 

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
+use rustix::process::{Pid, Signal, kill_process};
 use synod::rpc::answers::{Status as NodeStatus, Version};
 use synod::rpc::client::{CallError, Calling, Client};
 
@@ -57,6 +58,17 @@ pub(crate) struct Cluster {
     members: BTreeMap<Port, Member>,
     /// Where the nodes keep their state, if they are children of this process.
     data: Option<PathBuf>,
+    /// What its own nodes are started for.
+    mode: Mode,
+}
+
+/// What nodes are started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// To be looked at: gates and restarts are allowed.
+    Lab,
+    /// To be used.
+    Service,
 }
 
 impl Cluster {
@@ -64,7 +76,7 @@ impl Cluster {
     pub(crate) fn open(local: &LocalArgs) -> Result<Self, ClusterError> {
         let ports: Vec<Port> = (local.base_port..local.base_port + local.nodes).filter_map(Port::new).collect();
         let listening: Vec<Port> = ports.iter().copied().filter(|&port| is_listening(port)).collect();
-        let Some(&first) = listening.first() else { return Self::start(&ports, &local.data) };
+        let Some(&first) = listening.first() else { return Self::start(&ports, &local.data, Mode::Lab) };
         for &port in &listening {
             let answer: Result<Version, _> = Client::new(&address_of(port), QUICK_TIMEOUT).call("synod.version", &());
             if let Err(error) = answer {
@@ -88,17 +100,21 @@ impl Cluster {
             let (client, quick) = (Client::calling(&member.address, calling), Client::calling(&member.address, &quick));
             Ok((port, Member { client, quick, address: member.address, process: None }))
         };
-        Ok(Self { members: status.members.into_iter().map(member).collect::<Result<_, _>>()?, data: None })
+        Ok(Self {
+            members: status.members.into_iter().map(member).collect::<Result<_, _>>()?,
+            data: None,
+            mode: Mode::Lab,
+        })
     }
 
     /// Starts the nodes as child processes, and waits until all answer.
-    pub(crate) fn start(ports: &[Port], data: &Path) -> Result<Self, ClusterError> {
+    pub(crate) fn start(ports: &[Port], data: &Path, mode: Mode) -> Result<Self, ClusterError> {
         let member = |&port: &Port| {
             let address = address_of(port);
             let (client, quick) = (Client::new(&address, TIMEOUT), Client::new(&address, QUICK_TIMEOUT));
             (port, Member { client, quick, address, process: None })
         };
-        let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()) };
+        let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()), mode };
         for &port in ports {
             cluster.spawn(port)?;
         }
@@ -153,6 +169,19 @@ impl Cluster {
         self.wait_until_up(port)
     }
 
+    /// Sends a signal to a node, to stop it without its noticing and to let it go on.
+    pub(crate) fn signal(&mut self, port: Port, signal: Signal) -> Result<(), ClusterError> {
+        let process = self.own(port)?.process.as_ref().map(|process| Pid::from_child(process));
+        let Some(process) = process else {
+            return Err(ClusterError::NotOurs(format!("node {port} is down")));
+        };
+        let io = |source: rustix::io::Errno| ClusterError::Io {
+            doing: format!("sending a signal to node {port}"),
+            source: source.into(),
+        };
+        kill_process(process, signal).map_err(io)
+    }
+
     /// Nodes of ours that have ended although nobody asked them to.
     pub(crate) fn reap(&mut self) -> Vec<Port> {
         let mut ended = Vec::new();
@@ -189,7 +218,10 @@ impl Cluster {
             .open(&log_file)
             .map_err(io(format!("opening {}", log_file.display())))?;
         let mut command = Command::new(this_program().map_err(io("finding this program".to_owned()))?);
-        command.args(["serve", "--lab", "--until-stdin-closes", "--id", &port.to_string()]);
+        command.args(["serve", "--until-stdin-closes", "--id", &port.to_string()]);
+        if self.mode == Mode::Lab {
+            command.arg("--lab");
+        }
         command.args(["--listen", &address_of(port)]).arg("--data").arg(&dir);
         for other in self.members.keys() {
             command.arg("--member").arg(format!("{other}={}", address_of(*other)));

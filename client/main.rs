@@ -1,6 +1,7 @@
 //! `synod`: the shell and the nodes.
 
 mod args;
+mod bench;
 mod check;
 mod cluster;
 mod command;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(Action::Serve(args)) => serve::serve(args),
         Some(Action::Up(args)) => serve::up(args),
         Some(Action::Sim(args)) => simulate::run(args),
+        Some(Action::Bench(args)) => bench::run(args),
         Some(Action::Credentials { action }) => credentials::run(action),
         Some(Action::Check(args)) => return check::run(args),
     };

@@ -22,7 +22,7 @@ use synod::rpc::door::server_config;
 use synod::rpc::peers::TIMEOUT;
 
 use crate::args::{LocalArgs, ServeArgs};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Mode};
 use crate::command::Port;
 use crate::shell::Status;
 
@@ -156,7 +156,7 @@ pub(crate) fn up(local: &LocalArgs) -> Status {
 fn try_up(local: &LocalArgs) -> Result<(), String> {
     let stop = stop_requests(false).map_err(|error| format!("signals: {error}"))?;
     let ports: Vec<Port> = (local.base_port..local.base_port + local.nodes).filter_map(Port::new).collect();
-    let mut cluster = Cluster::start(&ports, &local.data).map_err(|error| error.to_string())?;
+    let mut cluster = Cluster::start(&ports, &local.data, Mode::Lab).map_err(|error| error.to_string())?;
     let mut ready = String::new();
     for (port, member) in cluster.members() {
         ready.push_str(&format!("node {port} listens on http://{}\n", member.address));

@@ -1,0 +1,179 @@
+//! A connection to a node that costs the client next to nothing.
+//!
+//! Client and nodes share the machine's cores, so what the client spends is taken from what it measures: one write and
+//! as few reads as the kernel allows for a call, no allocation, and no more of the reply looked at than is needed to
+//! find its end. A node closes a connection only when it stops, so there is no pool and nothing is sent twice.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Enough for most replies; it grows for a longer one, and stays so.
+const BUFFER: usize = 4 << 10;
+const MAX_REPLY: usize = 32 << 20;
+const MAX_HEADERS: usize = 24;
+
+/// A kept connection, with at most one call under way.
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Whether the node said that it closes the connection.
+    closing: bool,
+}
+
+/// Where a reply ends, and what it said about itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    length: usize,
+    body: usize,
+    status: u16,
+    closing: bool,
+}
+
+impl Connection {
+    /// Connects; no read or write will take longer than `timeout`.
+    pub(super) fn open(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT.min(timeout))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        Ok(Self { stream, buffer: vec![0; BUFFER], closing: false })
+    }
+
+    /// Whether there will be no answer to a further call.
+    pub(super) const fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Sends a whole request and waits for the whole reply: its body.
+    ///
+    /// After an error the connection is of no use: an answer may still come, to the wrong call.
+    pub(super) fn exchange(&mut self, request: &[u8]) -> io::Result<&[u8]> {
+        self.stream.write_all(request)?;
+        let mut filled = 0;
+        let head = loop {
+            filled += self.receive(filled)?;
+            if let Some(head) = read_head(&self.buffer[..filled])? {
+                break head;
+            }
+        };
+        let end = head.length + head.body;
+        if end > MAX_REPLY {
+            return Err(io::Error::other("the reply is too long"));
+        }
+        if end > self.buffer.len() {
+            self.buffer.resize(end, 0);
+        }
+        while filled < end {
+            filled += self.receive(filled)?;
+        }
+        if filled > end {
+            return Err(io::Error::other("there is more than one reply"));
+        }
+        self.closing = head.closing;
+        let body = &self.buffer[head.length..end];
+        match head.status {
+            200 => Ok(body),
+            status => Err(io::Error::other(format!("HTTP {status}: {}", String::from_utf8_lossy(body).trim_end()))),
+        }
+    }
+
+    /// Reads what there is behind what is there already.
+    fn receive(&mut self, filled: usize) -> io::Result<usize> {
+        if filled == self.buffer.len() {
+            if filled >= MAX_REPLY {
+                return Err(io::Error::other("the reply is too long"));
+            }
+            self.buffer.resize(filled * 2, 0);
+        }
+        loop {
+            match self.stream.read(&mut self.buffer[filled..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+/// Reads the head of a reply, if all of it has come.
+fn read_head(bytes: &[u8]) -> io::Result<Option<Head>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
+    let (mut body, mut closing) = (None, false);
+    for header in &*response.headers {
+        if header.name.eq_ignore_ascii_case("Content-Length") {
+            body = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
+        } else if header.name.eq_ignore_ascii_case("Connection") {
+            closing = header.value.eq_ignore_ascii_case(b"close");
+        }
+    }
+    // Our door always says it; without, only the end of the connection would be the end of the reply.
+    let body = body.filter(|&body| body <= MAX_REPLY).ok_or_else(|| io::Error::other("no usable Content-Length"))?;
+    Ok(Some(Head { length, body, status: response.code.unwrap_or_default(), closing }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Sends the parts of a reply one after the other, and gives what the client made of them.
+    fn exchanged(parts: &[&[u8]]) -> Result<(Vec<u8>, bool), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut request = [0; 7];
+                stream.read_exact(&mut request).unwrap();
+                // The client may have seen enough before the last part.
+                parts.iter().for_each(|part| _ = stream.write_all(part));
+            });
+            let mut connection = Connection::open(address, Duration::from_secs(30)).unwrap();
+            let body = connection.exchange(b"request").map(<[u8]>::to_vec).map_err(|error| error.to_string());
+            body.map(|body| (body, connection.is_closing()))
+        })
+    }
+
+    #[test]
+    fn a_reply_may_come_in_pieces() {
+        let parts: [&[u8]; 4] = [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 4\r\n", b"\r\nfo", b"ur"];
+        assert_eq!(exchanged(&parts), Ok((b"four".to_vec(), false)));
+    }
+
+    #[test]
+    fn the_buffer_grows_for_a_long_head_and_a_long_body() {
+        let filler = format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 100000\r\n\r\n", "y".repeat(2 * BUFFER));
+        let body = vec![b'z'; 100_000];
+        assert_eq!(exchanged(&[filler.as_bytes(), &body]), Ok((body, false)));
+    }
+
+    #[test]
+    fn a_node_that_closes_says_so() {
+        let reply = b"HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(exchanged(&[reply]), Ok((Vec::new(), true)));
+    }
+
+    #[test]
+    fn what_is_no_good_reply_is_an_error() {
+        let refused = exchanged(&[b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nfull\n"]);
+        assert_eq!(refused, Err("HTTP 503: full".to_owned()));
+        for reply in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfo"[..],
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour and more",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n",
+            b"SSH-2.0-OpenSSH\r\n",
+            b"",
+        ] {
+            assert!(exchanged(&[reply]).is_err(), "{}", String::from_utf8_lossy(reply));
+        }
+    }
+}
