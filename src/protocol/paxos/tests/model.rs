@@ -1,8 +1,9 @@
 //! Every run of a single decree in small worlds of three acceptors.
 //!
 //! What is left out, so that the worlds stay finite: the learner's messages are always lost; a client waits for ever and
-//! asks once; two proposers have one ballot each (the first attempts of both, in any order); further attempts are
-//! explored with a single proposer, as is its return after a crash.
+//! asks once; two proposers have one ballot each (their first attempts, in any order); further attempts are explored
+//! with a single proposer, as is its return after a crash. The options are a lab's: every ballot is sent to all, and
+//! decisions are saved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -45,8 +46,7 @@ impl Subject for Decree {
             max_pause_ticks: 1,
             learn_ticks: u64::MAX / 2,
             max_instances: 1,
-            thrifty: false,
-            finish_ticks: None,
+            ..Options::default()
         };
         Self(Paxos::new(id, members(3), options, durable, rand::SeedableRng::seed_from_u64(1)))
     }
