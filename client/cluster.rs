@@ -171,7 +171,7 @@ impl Cluster {
 
     /// Sends a signal to a node, to stop it without its noticing and to let it go on.
     pub(crate) fn signal(&mut self, port: Port, signal: Signal) -> Result<(), ClusterError> {
-        let process = self.own(port)?.process.as_ref().map(|process| Pid::from_child(process));
+        let process = self.own(port)?.process.as_ref().map(Pid::from_child);
         let Some(process) = process else {
             return Err(ClusterError::NotOurs(format!("node {port} is down")));
         };

@@ -203,7 +203,7 @@ impl Log {
             return self.step_down(None);
         }
         // Prepare again to those that are silent: the first may have been lost.
-        if (campaign.until_ticks - self.now_ticks) % self.options.resend_ticks == 0 {
+        if (campaign.until_ticks - self.now_ticks).is_multiple_of(self.options.resend_ticks) {
             let silent = self.members.others(self.id).filter(|node| !campaign.holdings.contains_key(node));
             silent.for_each(|to| out.send(to, Message::Prepare { epoch }));
         }
@@ -275,7 +275,8 @@ impl Log {
                 }
                 None => {}
                 Some(_) if follower.sent < entries.base() && follower.under_way == 0 => {
-                    if follower.sent_ticks + self.options.idle_ticks <= pace.0 {
+                    let is_time = follower.sent_ticks + self.options.idle_ticks <= pace.0;
+                    if is_time {
                         accept(entries.length(), 0, Some(*began));
                         follower.note_sent(pace.0, self.memory.committed);
                     }

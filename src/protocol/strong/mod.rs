@@ -207,7 +207,7 @@ impl Strong {
             LogNotice::Deposed(higher) => {
                 let lost = self.log.memory().length();
                 self.drop_slots_above(lost, out);
-                let seen = higher.or(self.log.memory().promised);
+                let seen = higher.or_else(|| self.log.memory().promised);
                 if let Some(epoch) = seen {
                     self.bully.deposed(epoch, out);
                 }
