@@ -100,7 +100,11 @@ impl Cluster {
             let (client, quick) = (Client::calling(&member.address, calling), Client::calling(&member.address, &quick));
             Ok((port, Member { client, quick, address: member.address, process: None }))
         };
-        Ok(Self { members: status.members.into_iter().map(member).collect::<Result<_, _>>()?, data: None, mode: Mode::Lab })
+        Ok(Self {
+            members: status.members.into_iter().map(member).collect::<Result<_, _>>()?,
+            data: None,
+            mode: Mode::Lab,
+        })
     }
 
     /// Starts the nodes as child processes, and waits until all answer.

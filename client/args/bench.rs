@@ -187,7 +187,8 @@ fn to_seconds(text: &str) -> Result<f64, String> {
 
 fn to_positive_seconds(text: &str) -> Result<f64, String> {
     const LEAST: f64 = 0.01;
-    to_seconds(text).and_then(|seconds| if seconds < LEAST { Err(format!("{LEAST} is the least")) } else { Ok(seconds) })
+    to_seconds(text)
+        .and_then(|seconds| if seconds < LEAST { Err(format!("{LEAST} is the least")) } else { Ok(seconds) })
 }
 
 pub(super) const EXAMPLES: &str = "\

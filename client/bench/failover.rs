@@ -13,8 +13,8 @@ use log::warn;
 use rustix::process::Signal;
 use synod::protocol::types::Ballot;
 use synod::rpc::faults::{RESTARTED, STOPPED, UNAVAILABLE, UNKNOWN};
-use synod::rpc::strong::answers::{Got, Wrote};
 use synod::rpc::strong::WriteOptions;
+use synod::rpc::strong::answers::{Got, Wrote};
 use synod::xmlrpc::{Fault, Limits, from_response};
 
 use super::site::{Caller, Nodes, Site};
@@ -72,7 +72,8 @@ pub(super) fn run(args: &FailoverArgs, interrupted: &AtomicBool) -> Result<Statu
     }
     let mut site = Site::start(&args.own)?;
     site.nodes.wait_for_leader(None, None, interrupted)?;
-    let mut writers: Vec<Writer> = (0..args.clients).map(|client| Writer::new(args, client)).collect::<Result<_, _>>()?;
+    let mut writers: Vec<Writer> =
+        (0..args.clients).map(|client| Writer::new(args, client)).collect::<Result<_, _>>()?;
     let mut outcome = Outcome::default();
     for number in 1..=args.rounds {
         let round = one_round(args, &mut site, &mut writers, interrupted)?;
@@ -190,12 +191,7 @@ fn wait_until_caught_up(nodes: &Nodes, late: usize, interrupted: &AtomicBool) ->
 }
 
 /// Compares every client's key with what was acknowledged to it.
-fn check(
-    nodes: &Nodes,
-    writers: &[Writer],
-    outcome: &mut Outcome,
-    interrupted: &AtomicBool,
-) -> Result<(), Failure> {
+fn check(nodes: &Nodes, writers: &[Writer], outcome: &mut Outcome, interrupted: &AtomicBool) -> Result<(), Failure> {
     (outcome.acknowledged, outcome.errors) = (0, 0);
     (outcome.lost, outcome.doubled, outcome.wrong) = (0, 0, 0);
     for (at, writer) in writers.iter().enumerate() {

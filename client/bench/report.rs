@@ -47,7 +47,10 @@ pub(super) fn load(args: &LoadArgs, run: &str, nodes: usize, measured: &Measured
         if args.at == At::Leader { "at the leader" } else { "at all nodes" },
         args.seconds
     ));
-    line(format_args!("{per_second:.0} operations a second ({} in all), {} errors", measured.operations, measured.errors));
+    line(format_args!(
+        "{per_second:.0} operations a second ({} in all), {} errors",
+        measured.operations, measured.errors
+    ));
     line(format_args!("latency in ms: p50 {p50:.2}  p90 {p90:.2}  p99 {p99:.2}  p99.9 {p999:.2}  max {max:.1}"));
 }
 

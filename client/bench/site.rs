@@ -93,7 +93,11 @@ impl Nodes {
         let node = |(port, member): (Port, &crate::cluster::Member)| {
             let mut found = member.address.to_socket_addrs().map_err(|error| (member.address.clone(), error))?;
             let none = || (member.address.clone(), io::Error::other("it has no address"));
-            Ok(Node { port, address: found.next().ok_or_else(none)?, client: Client::calling(&member.address, calling) })
+            Ok(Node {
+                port,
+                address: found.next().ok_or_else(none)?,
+                client: Client::calling(&member.address, calling),
+            })
         };
         let nodes: Result<_, (String, io::Error)> = cluster.members().map(node).collect();
         let nodes = nodes.map_err(|(name, error)| Failure::Unavailable(format!("{name}: {error}")))?;
