@@ -16,11 +16,13 @@
 //! - [`simulate`]: what does `synod sim` print, and does what it found show itself again?
 //! - [`door`]: hostile bytes, few descriptors and a stop under load, met by a real node.
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
+//! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
 //! - [`tidy`]: is what is pure still pure?
 //!
 //! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
 
 mod access;
+mod bench;
 mod door;
 mod durability;
 mod failures;

@@ -132,6 +132,8 @@ pub(super) fn fill(nodes: &Nodes, plan: &Plan<'_>, interrupted: &AtomicBool) -> 
 /// Makes one call outside the measurement.
 fn call(caller: &mut Caller<'_>, requests: &mut [Template; 1], wanted: Wanted) -> io::Result<Verdict> {
     caller.connect(requests)?;
+    // There may have been a connection already, to which this request is new.
+    caller.readdress(requests);
     caller.exchange(&requests[0]).map(|body| wanted.judge(body, true))
 }
 
