@@ -1,8 +1,9 @@
 //! Synod: a small cluster that agrees, and shows how.
 //!
 //! Five nodes speak XML-RPC. Each decides named values by Basic Paxos with the others, keeps what it promised in SQLite,
-//! and writes what was decided into a text file. A shell starts them, proposes, breaks them on purpose, and plays the
-//! textbook races the same way every time. This page is the architecture; start here.
+//! and writes what was decided into a text file. Beside that they elect a leader by Bully, and replicate a log that feeds
+//! files, a board, keys and locks. A shell starts them, proposes, breaks them on purpose, and plays the textbook races the
+//! same way every time. This page is the architecture; start here.
 //!
 //! # Bird's-eye view
 //!
@@ -18,7 +19,7 @@
 //!                        node::driver: one thread, takes all that waits as one batch
 //!                              │  inputs in, effects out
 //!                              ▼
-//!                        protocol::host ── protocol::paxos, pure
+//!                        protocol::host ── protocol::paxos, and protocol::strong: bully, log, service; pure
 //!                              │  Save, Note
 //!                              ▼
 //!                        store::sqlite ── one synced transaction a batch; then what waited is sent
@@ -29,9 +30,15 @@
 //! the answers of the very calls; with a majority, Accept goes to all; with a majority again the value is chosen, Commit
 //! goes out, the client is answered, and five text files say so.
 //!
+//! A `kv.put` on node 8000 while 8004 leads: the connection's thread makes a command of it; 8000 forwards it to 8004, whose
+//! log it enters; at the end of the driver's batch Accept leaves for the followers with all that came together, and then
+//! 8004 writes the same to its own disk; with a majority's acceptances it is committed, the services apply it, and their
+//! reply goes back to 8000 and the client. The followers hear with the next Accept that it is committed.
+//!
 //! # Entry points
 //!
-//! Read [`protocol`] for the contract of a protocol, then [`protocol::paxos`] beside Lamport's "Paxos Made Simple";
+//! Read [`protocol`] for the contract of a protocol, then [`protocol::paxos`] beside Lamport's "Paxos Made Simple", and
+//! [`protocol::log`] after it;
 //! [`node::driver`] for how it meets a disk and a network, and [`sim`] for how it meets much worse ones. `client/` is the
 //! program: arguments, the shell, and the races in `client/scenario.rs`.
 //!

@@ -55,8 +55,8 @@ pub struct Options {
     pub snapshots: Snapshots,
 }
 
-/// When a snapshot is due: after so many entries, but not before the log weighs as much as the last snapshot, so that
-/// writing snapshots never costs more than writing the log; in any case once the log is so heavy.
+/// When a snapshot is due: after so many entries, but not before the log weighs four times as much as the last snapshot,
+/// so that writing snapshots costs little beside writing the log; in any case once the log is so heavy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshots {
     /// So many entries.
@@ -260,7 +260,7 @@ impl Strong {
         let (kept, size) = memory.snapshot.as_ref().map_or((0, 0), |snapshot| (snapshot.slot, snapshot.state.len()));
         let Snapshots { entries, bytes } = self.options.snapshots;
         let weight = memory.entries.weight();
-        let many = self.applied.saturating_sub(kept) >= entries && weight >= size;
+        let many = self.applied.saturating_sub(kept) >= entries && weight >= size.saturating_mul(4);
         // With a snapshot just taken, the entries kept for late followers must not ask for the next one.
         let heavy = weight >= bytes && self.applied.saturating_sub(kept) > self.options.log.tail;
         if (many || heavy) && !self.broken {
