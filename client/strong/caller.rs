@@ -246,7 +246,9 @@ fn judge(error: &CallError, write: bool, doubted: bool) -> Verdict {
 
 /// No node could tell how a write ended.
 fn in_doubt(first: Failed, request: &str) -> Failed {
-    let cause = first.text.strip_prefix("outcome unknown: ").unwrap_or(&first.text);
+    // What the node says of the outcome and of what to do is said better here.
+    let cause = first.text.replacen("outcome unknown: ", "", 1);
+    let cause = cause.split("; ").next().unwrap_or_default();
     let text = format!(
         "outcome unknown: {cause}; it was sent again as the same request, and no node could say; it was done once or \
          not at all: 'outcome {request}' tells, once a majority is up"

@@ -23,8 +23,18 @@ type Reign = (u32, u64);
 
 impl Lab {
     pub(super) fn leader(&mut self) -> Status {
-        let reigns = self.reigns();
         let total = self.cluster.ports().len();
+        let deadline = Instant::now() + ELECTION;
+        // Nodes that have just been started, or have just lost their leader, are about to elect one.
+        let reigns = loop {
+            let reigns = self.reigns();
+            let hopeless = reigns.values().filter(|reign| reign.is_some()).count() <= total / 2;
+            let known = most(&reigns).is_some_and(|(.., voices)| voices > total / 2);
+            if known || hopeless || Instant::now() > deadline || self.is_interrupted() {
+                break reigns;
+            }
+            thread::sleep(POLL);
+        };
         let rows: Vec<Json> = reigns
             .iter()
             .map(|(port, reign)| {
@@ -66,27 +76,40 @@ impl Lab {
     pub(super) fn elect(&mut self, port: Port) -> Status {
         let Some(member) = self.cluster.member(port) else { return self.no_such_node(port) };
         let client = member.service.clone();
-        let before = most(&self.reigns()).map(|(_, epoch, _)| epoch);
-        if let Err(error) = client.call::<_, StrongStatus>("bully.elect", &()) {
-            return self.call_failed(port, &error);
+        let before = most(&self.reigns());
+        match client.call::<_, StrongStatus>("bully.elect", &()) {
+            Err(error) => return self.call_failed(port, &error),
+            Ok(status) if !status.eligible => {
+                self.console.error(&format!(
+                    "node {port} held no election: it hears no majority of the nodes, so it could not win one; nothing \
+                     has changed"
+                ));
+                return Status::Refused;
+            }
+            Ok(_) => {}
         }
         self.console.put("node", json!(port.number()));
         self.console.say(format!("Node {port} holds an election."));
         let majority = self.cluster.ports().len() / 2 + 1;
         let deadline = Instant::now() + ELECTION;
         loop {
-            let settled =
-                most(&self.reigns()).filter(|(_, epoch, voices)| *voices >= majority && Some(*epoch) > before);
+            // The election is over when the node itself knows a leader again.
+            let over = client.call::<_, StrongStatus>("bully.status", &()).is_ok_and(|status| status.leader.is_some());
+            let settled = most(&self.reigns()).filter(|(.., voices)| over && *voices >= majority);
             if let Some((leader, epoch, voices)) = settled {
                 self.console.put("leader", json!(leader));
                 self.console.put("epoch", json!(epoch));
-                self.console.say_good(format!("{leader} has won, and leads in epoch {epoch}: so say {voices} nodes."));
+                let same = before.is_some_and(|before| (before.0, before.1) == (leader, epoch));
+                self.console.say_good(if same {
+                    format!("{leader} leads on in epoch {epoch}: it lives, and its rank is higher.")
+                } else {
+                    format!("{leader} has won, and leads in epoch {epoch}: so say {voices} nodes.")
+                });
                 return Status::Done;
             }
             if Instant::now() > deadline || self.is_interrupted() {
-                self.console.error(
-                    "outcome unknown: no new leader is known to a majority yet; 'leader' tells who leads by then",
-                );
+                self.console
+                    .error("outcome unknown: no leader is known to a majority yet; 'leader' tells who leads by then");
                 return Status::Unknown;
             }
             thread::sleep(POLL);
@@ -156,10 +179,15 @@ fn reign_of(status: &StrongStatus) -> Option<Reign> {
     Some((status.leader?.number(), status.epoch.map_or(0, |epoch| epoch.round)))
 }
 
-/// The leader and epoch that most nodes name, the newer one of two, and how many name it.
+/// The leader and epoch that most nodes name, the newer one of two, and how many name it. A node that does not answer
+/// leads nobody, although some have not noticed yet.
 fn most(reigns: &BTreeMap<Port, Option<Option<Reign>>>) -> Option<(u32, u64, usize)> {
+    let answers =
+        |leader: u32| Port::new(leader).is_none_or(|port| !reigns.get(&port).is_some_and(|reign| reign.is_none()));
     let mut voices: BTreeMap<Reign, usize> = BTreeMap::new();
-    reigns.values().filter_map(|reign| *reign.as_ref()?).for_each(|reign| *voices.entry(reign).or_default() += 1);
+    for reign in reigns.values().flatten().flatten().filter(|(leader, _)| answers(*leader)) {
+        *voices.entry(*reign).or_default() += 1;
+    }
     let ((leader, epoch), voices) = voices.into_iter().max_by_key(|((_, epoch), voices)| (*voices, *epoch))?;
     Some((leader, epoch, voices))
 }

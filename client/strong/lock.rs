@@ -93,7 +93,7 @@ impl Lab {
             ));
             return Ok(Status::Done);
         }
-        let holder = self.holder(name);
+        let holder = self.holder(name).ok().flatten();
         let holder = holder.as_ref().map_or_else(
             || "somebody else held it".to_owned(),
             |lock| {
@@ -106,21 +106,23 @@ impl Lab {
         )))
     }
 
-    fn holder(&mut self, name: &str) -> Option<LockRow> {
-        let locks: Answered<Vec<LockRow>> = self.caller.read("lock.list", |options| (options,)).ok()?;
-        locks.answer.into_iter().find(|lock| lock.name == name)
+    fn holder(&mut self, name: &str) -> Result<Option<LockRow>, Failed> {
+        let locks: Answered<Vec<LockRow>> = self.caller.read("lock.list", |options| (options,))?;
+        Ok(locks.answer.into_iter().find(|lock| lock.name == name))
     }
 
     pub(super) fn unlock(&mut self, name: &str, owner: Option<&str>) -> Ended {
         let owner = owner.unwrap_or(self.caller.name()).to_owned();
-        let done: Answered<Wrote> =
-            self.caller.write("lock.release", |options| (name, &owner, options)).map_err(|failed| {
-                if failed.is(NOT_HOLDER) {
-                    let text = format!("{}; name the owner: 'unlock <name> <owner>'; 'locks' shows it", failed.text);
-                    return Failed { text, ..failed };
-                }
-                failed
-            })?;
+        let held = self.holder(name)?.filter(|lock| lock.owner == owner);
+        let done: Answered<Wrote> = match held {
+            Some(held) => self.caller.write("lock.release", |options| (name, &owner, held.token, options))?,
+            // It may wait in the queue. Leaving that twice does no harm, and the method takes no options without a token.
+            None => self.caller.ask("lock.release", &(name, &owner)).map_err(|failed| {
+                let hint = "; name its owner, 'unlock <name> <owner>', as 'locks' shows it";
+                let hint = if failed.is(NOT_HOLDER) { hint } else { "" };
+                Failed { text: format!("{}{hint}", failed.text), ..failed }
+            })?,
+        };
         self.put_wrote(&done);
         self.console.say_good(format!("Lock '{}' was released by '{}'.", one_line(name), one_line(&owner)));
         Ok(Status::Done)
@@ -188,9 +190,7 @@ impl Lab {
                 return Ok(Some(token));
             }
             if self.is_interrupted() {
-                if let Err(failed) = caller.write::<_, Wrote>("lock.release", |options| (name, owner, options)) {
-                    log::debug!("leaving the queue of '{name}': {}", failed.text);
-                }
+                leave_queue(caller, name, owner);
                 return Ok(None);
             }
             if answer.position.is_some() && answer.position != told {
@@ -323,6 +323,20 @@ fn keep(caller: &mut Caller, held: &Held<'_>, renewing: &Renewing) {
         if renewing.lost.lock().is_some() {
             return;
         }
+    }
+}
+
+/// Gives up waiting. Who asks for a lock without waiting gives up its place; should it be granted just then, it goes back.
+fn leave_queue(caller: &mut Caller, name: &str, owner: &str) {
+    let left = caller.write("lock.acquire", |options| (name, owner, millis(PLACE), 0, options));
+    let left = left.and_then(|Answered { answer, .. }: Answered<LockAnswer>| match answer.token {
+        Some(token) if answer.granted => {
+            caller.write::<_, Wrote>("lock.release", |options| (name, owner, token, options)).map(|_| ())
+        }
+        _ => Ok(()),
+    });
+    if let Err(failed) = left {
+        log::debug!("leaving the queue of '{name}': {}", failed.text);
     }
 }
 

@@ -141,6 +141,9 @@ impl Lab {
                 break Status::Done;
             }
         };
+        if events.is_empty() {
+            self.console.tell(format!("Nothing has changed under '{}'.", one_line(&follow.prefix)));
+        }
         self.console.put("events", json!(events));
         Ok(status)
     }

@@ -32,7 +32,8 @@ Example:
 The node at <port> begins an election although a leader may live. By the
 rules of Bully the node that knows most wins, and among those that know as
 much the one with the highest id: so the one that calls the election need not
-be the one that wins it. Nothing that was answered is lost by it.
+be the one that wins it, and a living leader of higher rank just leads on.
+Nothing that was answered is lost by it.
 
 Watch for: the epoch in 'leader' and 'status' grows with each new leader.
 
