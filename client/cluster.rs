@@ -20,6 +20,8 @@ use crate::command::Port;
 
 /// A call of the shell waits longer than the longest deadline it asks a node for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(65);
+/// A call of a service, of which a node can be told to answer after [`crate::strong::caller::ATTEMPT`].
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(6);
 /// A question that a healthy node answers at once.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(3);
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -50,6 +52,8 @@ pub(crate) struct Member {
     pub(crate) client: Client,
     /// For what is answered at once, so that a node that hangs does not hold up the shell.
     pub(crate) quick: Client,
+    /// For the services, where another node can be asked instead.
+    pub(crate) service: Client,
     process: Option<Child>,
 }
 
@@ -90,6 +94,7 @@ impl Cluster {
     /// A running cluster, of which one node is known.
     pub(crate) fn connect(address: &str, calling: &Calling) -> Result<Self, ClusterError> {
         let quick = Calling { timeout: QUICK_TIMEOUT, ..calling.clone() };
+        let service = Calling { timeout: SERVICE_TIMEOUT, ..calling.clone() };
         let status: NodeStatus = Client::calling(address, &quick)
             .call("status", &())
             .map_err(|source| ClusterError::NoNode { address: address.to_owned(), source: Box::new(source) })?;
@@ -98,7 +103,8 @@ impl Cluster {
                 ClusterError::NotOurs(format!("node id {} is above 65535, which this shell cannot name", member.node))
             })?;
             let (client, quick) = (Client::calling(&member.address, calling), Client::calling(&member.address, &quick));
-            Ok((port, Member { client, quick, address: member.address, process: None }))
+            let service = Client::calling(&member.address, &service);
+            Ok((port, Member { client, quick, service, address: member.address, process: None }))
         };
         Ok(Self {
             members: status.members.into_iter().map(member).collect::<Result<_, _>>()?,
@@ -112,7 +118,8 @@ impl Cluster {
         let member = |&port: &Port| {
             let address = address_of(port);
             let (client, quick) = (Client::new(&address, TIMEOUT), Client::new(&address, QUICK_TIMEOUT));
-            (port, Member { client, quick, address, process: None })
+            let service = Client::new(&address, SERVICE_TIMEOUT);
+            (port, Member { client, quick, service, address, process: None })
         };
         let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()), mode };
         for &port in ports {

@@ -5,6 +5,7 @@
 //! it holds. [`Command`]'s `Display` is the canonical spelling and parses back to the same command.
 
 pub(crate) mod help;
+pub(crate) mod services;
 #[cfg(test)]
 mod tests;
 pub(crate) mod usage;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use help::{Help, Verb};
+use services::Service;
 pub(crate) use usage::UsageError;
 use usage::shown;
 use words::{Shape, Word, Words};
@@ -153,6 +155,8 @@ pub(crate) enum Command {
     Crash(Port),
     /// Start a node that was killed.
     Start(Port),
+    /// Use a service on the replicated log.
+    Service(Service),
     /// Wait.
     Sleep(Duration),
     /// Explain everything, or one command, given by its canonical name.
@@ -175,6 +179,7 @@ impl fmt::Display for Command {
             Self::Status => f.write_str("status"),
             Self::Crash(port) => write!(f, "crash {port}"),
             Self::Start(port) => write!(f, "start {port}"),
+            Self::Service(service) => service.fmt(f),
             Self::Sleep(duration) => write!(f, "sleep {}", decimal_seconds(*duration)),
             Self::Help(None) => f.write_str("help"),
             Self::Help(Some(topic)) => write!(f, "help {topic}"),
@@ -211,6 +216,7 @@ impl<'a> Arguments<'a> {
             Verb::Set => return self.set(),
             Verb::Race(race) => return self.race(race),
             Verb::Help => return self.topic(),
+            Verb::Service(verb) => return self.service(verb).map(Command::Service),
             _ => {}
         }
         let command = match self.help.verb {
@@ -221,7 +227,7 @@ impl<'a> Arguments<'a> {
             Verb::Status => Command::Status,
             Verb::History => Command::History,
             Verb::Exit => Command::Exit,
-            Verb::Set | Verb::Race(_) | Verb::Help => unreachable!("returned above"),
+            Verb::Set | Verb::Race(_) | Verb::Help | Verb::Service(_) => unreachable!("returned above"),
         };
         self.end()?;
         Ok(command)

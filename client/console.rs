@@ -34,6 +34,11 @@ impl Console {
         self.reader_gone
     }
 
+    /// Whether programs read it, which want one object a command and nothing else.
+    pub(crate) const fn is_json(&self) -> bool {
+        matches!(self.output, Output::Json)
+    }
+
     /// A line of the result.
     pub(crate) fn say(&mut self, line: impl Into<String>) {
         self.line(line.into(), Style::new());
@@ -66,7 +71,7 @@ impl Console {
             let mut all = Map::new();
             all.insert("command".to_owned(), json!(command));
             all.insert("status".to_owned(), json!(name_of(status)));
-            all.insert("exit_code".to_owned(), json!(status as u8));
+            all.insert("exit_code".to_owned(), json!(status.code()));
             all.extend(object);
             all.insert("lines".to_owned(), json!(said));
             self.write(&format!("{}\n", Json::Object(all)));
@@ -108,5 +113,6 @@ const fn name_of(status: Status) -> &'static str {
         Status::Usage => "usage",
         Status::Unavailable => "unavailable",
         Status::Unknown => "unknown",
+        Status::Program(_) => "program",
     }
 }

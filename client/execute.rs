@@ -1,10 +1,10 @@
 //! Carries out the shell's commands on a cluster.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 use rayon::prelude::*;
 use serde_json::json;
 use synod::protocol::types::{Instance, Value};
@@ -18,15 +18,25 @@ use crate::cluster::{Cluster, ClusterError, Member};
 use crate::command::{Command, Literal, Port, UsageError};
 use crate::console::Console;
 use crate::scenario;
-use crate::shell::{Executor, Status};
+use crate::shell::{Executor, Printer, Status};
+use crate::strong::caller::Caller;
+use crate::strong::{Guard, Watches, log_json};
 
 /// Everything that commands work on.
 pub(crate) struct Lab {
+    /// Ended before the nodes are, so that they do not complain.
+    pub(crate) watches: Watches,
     pub(crate) cluster: Cluster,
     pub(crate) console: Console,
     pub(crate) interrupted: Arc<AtomicBool>,
     /// For calls to all nodes at once: they block, so they have threads of their own.
     pub(crate) pool: rayon::ThreadPool,
+    /// For the services.
+    pub(crate) caller: Caller,
+    /// Whether a script is read from stdin, which is then nobody else's.
+    pub(crate) script_on_stdin: bool,
+    /// What keeps SIGTERM from ending the shell before a program under a lock.
+    pub(crate) guard: Option<Guard>,
 }
 
 impl Executor for Lab {
@@ -46,6 +56,7 @@ impl Executor for Lab {
             Command::Status => self.status(),
             Command::Crash(port) => self.crash(*port),
             Command::Start(port) => self.start(*port),
+            Command::Service(service) => self.service(service),
             // The shell keeps these for itself.
             Command::Sleep(_) | Command::Help(_) | Command::History | Command::Exit => Status::Done,
         };
@@ -64,6 +75,10 @@ impl Executor for Lab {
     fn conclude(&mut self, command: &Command, text: &str, status: Status) -> Status {
         text.lines().for_each(|line| self.console.say(line));
         self.console.end(&command.to_string(), status)
+    }
+
+    fn set_printer(&mut self, print: Printer) {
+        self.watches.set_printer(print);
     }
 
     fn is_reader_gone(&self) -> bool {
@@ -102,6 +117,7 @@ impl Lab {
 
     fn restart(&mut self) -> Status {
         let answers = self.ask_all(|member| member.client.call::<_, Restarted>("restart", &()));
+        self.watches.begin_anew();
         let (mut up, mut worst) = (0, Status::Done);
         for (port, answer) in &answers {
             match answer {
@@ -177,13 +193,9 @@ impl Lab {
             table.add_row(cells(*port, row, status));
             nodes.push(as_json(*port, row, status));
         }
-        for column in [2, 5] {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
         self.console.put("nodes", json!(nodes));
-        table.to_string().lines().for_each(|line| self.console.say(line.trim_end()));
+        self.show_table(&mut table, &[2, 5]);
+        self.show_logs(&statuses);
         let total = statuses.len();
         let majority = total / 2 + 1;
         if more > 1 {
@@ -234,7 +246,11 @@ impl Lab {
         Status::Usage
     }
 
-    fn cannot_send(&mut self, error: &EncodeError) -> Status {
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn cannot_send(&mut self, error: &EncodeError) -> Status {
         self.console.error(&format!("the value cannot be sent: {error}; nothing was done"));
         Status::Usage
     }
@@ -316,6 +332,7 @@ fn as_json(port: Port, row: Option<&InstanceRow>, status: &NodeStatus) -> serde_
         "decided": row.is_some_and(|row| row.decided),
         "ballot": row.and_then(|row| row.ballot).map(|ballot| ballot.to_string()),
         "value": row.and_then(|row| row.value.as_ref()).map(shown),
+        "log": status.log.as_ref().map(log_json),
     })
 }
 
@@ -328,7 +345,7 @@ fn put_proposed(console: &mut Console, proposed: &Proposed) {
 }
 
 /// A value as typed, in the form in which nodes keep it; a text with characters that XML cannot carry has none.
-fn value_of(literal: &Literal) -> Result<Value, EncodeError> {
+pub(crate) fn value_of(literal: &Literal) -> Result<Value, EncodeError> {
     let value = match literal {
         Literal::Int(number) => xmlrpc::Value::Int(*number),
         Literal::Text(text) => xmlrpc::Value::String(text.clone()),

@@ -12,6 +12,7 @@ mod scenario;
 mod serve;
 mod shell;
 mod simulate;
+mod strong;
 
 use std::env;
 use std::io::IsTerminal;
@@ -25,6 +26,8 @@ use cluster::{Cluster, ClusterError};
 use console::Console;
 use execute::Lab;
 use shell::{Source, Status};
+use strong::caller::Caller;
+use strong::{Watches, fence_of_environment};
 use synod::rpc::access::basic;
 use synod::rpc::client::Calling;
 
@@ -67,21 +70,39 @@ fn run_shell(args: &ShellArgs) -> Status {
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("caller {at}")).build();
         let pool = pool.map_err(|error| ClusterError::NotOurs(format!("cannot start threads: {error}")))?;
-        Ok((cluster, pool))
+        let caller = caller(&cluster)?;
+        Ok((cluster, pool, caller))
     });
-    let (cluster, pool) = match opened {
+    let (cluster, pool, caller) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             console.error(&error.to_string());
             return console.end("", Status::Unavailable);
         }
     };
-    let mut lab = Lab { cluster, console, interrupted: interrupted.clone(), pool };
+    let script_on_stdin = matches!(&source, Source::Lines(_, name) if name == Source::STDIN);
+    let mut lab = Lab {
+        watches: Watches::default(),
+        cluster,
+        console,
+        interrupted: interrupted.clone(),
+        pool,
+        caller,
+        script_on_stdin,
+        guard: None,
+    };
     if matches!(source, Source::Terminal) {
         let greeting = greeting(&lab.cluster);
         lab.console.say(greeting);
     }
     shell::run(source, &mut lab, args.keep_going, history_file(), &interrupted)
+}
+
+/// Whoever calls the services for this shell, under a name that no other shell has.
+fn caller(cluster: &Cluster) -> Result<Caller, ClusterError> {
+    let fence = fence_of_environment().map_err(ClusterError::NotOurs)?;
+    let random = getrandom::u64().map_err(|error| ClusterError::NotOurs(format!("no random numbers: {error}")))?;
+    Ok(Caller::new(cluster, format!("shell-{:012x}", random >> 16), fence))
 }
 
 /// How the shell calls nodes that it has not started.

@@ -23,26 +23,45 @@ use std::time::{Duration, Instant};
 
 use crate::command::{self, Command, Port, UsageError, help};
 
-/// How a command ended; the number is the exit code.
+/// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     /// It did what it was asked to.
-    Done = 0,
+    Done,
     /// It was refused, or something else was chosen than asked for.
-    Refused = 1,
+    Refused,
     /// The command itself was wrong.
-    Usage = 2,
+    Usage,
     /// Too few nodes could be reached; nothing happened.
-    Unavailable = 3,
+    Unavailable,
     /// It may have happened, or may yet.
-    Unknown = 4,
+    Unknown,
+    /// A program that it ran ended with this code, which is not 0.
+    Program(u8),
+}
+
+impl Status {
+    /// The exit code.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::Usage => 2,
+            Self::Unavailable => 3,
+            Self::Unknown => 4,
+            Self::Program(code) => code,
+        }
+    }
 }
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
-        Self::from(status as u8)
+        Self::from(status.code())
     }
 }
+
+/// Prints a line above the prompt.
+pub(crate) type Printer = Box<dyn FnMut(&str) + Send>;
 
 /// Whoever carries out commands and says what came of them.
 pub(crate) trait Executor {
@@ -67,6 +86,9 @@ pub(crate) trait Executor {
         }
     }
 
+    /// Is given a way to print lines above the prompt while somebody types at it.
+    fn set_printer(&mut self, _print: Printer) {}
+
     /// Whether a write to stdout has met a closed pipe. Nobody reads any more, so the shell then ends quietly.
     fn is_reader_gone(&self) -> bool {
         false
@@ -82,6 +104,9 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// What stdin is called.
+    pub(crate) const STDIN: &'static str = "stdin";
+
     /// What the arguments ask for: the commands of `-c`, else the file of `-f` (`-` is stdin), else stdin, which is the
     /// prompt if it is a terminal.
     pub(crate) fn choose(commands: &[String], file: Option<&Path>) -> Result<Self, UsageError> {
@@ -95,7 +120,7 @@ impl Source {
                 Err(error) => Err(UsageError::new(format!("cannot open the script '{}': {error}", path.display()), "")),
             },
             None if io::stdin().is_terminal() => Ok(Self::Terminal),
-            _ => Ok(Self::Lines(Box::new(io::stdin().lock()), "stdin".to_owned())),
+            _ => Ok(Self::Lines(Box::new(io::stdin().lock()), Self::STDIN.to_owned())),
         }
     }
 }

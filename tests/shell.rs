@@ -11,7 +11,7 @@ use crate::support::process::Ran;
 use crate::support::shell::{Place, Shell};
 
 /// Every command, and the words that stand for it.
-const COMMANDS: [(&str, &[&str]); 13] = [
+const COMMANDS: [(&str, &[&str]); 33] = [
     ("set", &["SET"]),
     ("A_wins", &["a_wins"]),
     ("B_wins", &["b_WINS"]),
@@ -25,6 +25,26 @@ const COMMANDS: [(&str, &[&str]); 13] = [
     ("help", &["?"]),
     ("history", &["HISTORY"]),
     ("exit", &["quit"]),
+    ("elect", &["ELECT"]),
+    ("leader", &[]),
+    ("create", &[]),
+    ("append", &["Append"]),
+    ("read", &[]),
+    ("delete", &[]),
+    ("ls", &[]),
+    ("files", &[]),
+    ("board", &[]),
+    ("put", &[]),
+    ("get", &[]),
+    ("cas", &[]),
+    ("del", &[]),
+    ("list", &[]),
+    ("watch", &[]),
+    ("unwatch", &[]),
+    ("lock", &[]),
+    ("unlock", &[]),
+    ("locks", &[]),
+    ("outcome", &[]),
 ];
 
 #[test]
@@ -110,7 +130,16 @@ fn status_is_a_table_of_what_each_node_knows() {
             .collect()
     };
     let rows: Vec<Vec<String>> = lines.iter().filter(|line| line.starts_with('│')).map(|line| cells(line)).collect();
-    assert_eq!(rows.len(), 12, "{lines:?}");
+    assert_eq!(rows.len(), 24, "{lines:?}");
+    // Behind each table stands one about the log.
+    let (about_logs, rows): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(at, _)| at / 6 % 2 == 1);
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
+    let header = ["log of", "leader", "epoch", "election", "committed", "applied", "votes"];
+    for table in about_logs.chunks(6) {
+        assert_eq!(table[0].1, header, "{lines:?}");
+        let nodes: Vec<&str> = table[1..].iter().map(|(_, row)| &*row[0]).collect();
+        assert_eq!(nodes, place.ports.all().iter().map(u16::to_string).collect::<Vec<_>>());
+    }
     let header = ["node", "state", "promised", "accepted", "decided", "generation"];
     assert_eq!((&*rows[0], &*rows[6]), (&header.map(str::to_owned)[..], &header.map(str::to_owned)[..]));
     let ballot = format!("1.{p0}");
@@ -360,14 +389,22 @@ fn every_command_has_a_help_text() {
     let place = Place::new();
     let overview = place.shell().commands(["help"]);
     let overview = overview.good();
+    let mut commands: Vec<String> = Vec::new();
     for (name, spellings) in COMMANDS {
         assert!(overview.iter().any(|line| line.trim_start().starts_with(name)), "{name} is not in the overview");
-        let ran = place.shell().commands([format!("help {name}")]);
-        let text = ran.good();
-        assert!(text[0].starts_with(name), "{text:?}");
-        assert!(text.iter().any(|line| line.starts_with("Example")), "{text:?}");
+        commands.push(format!("help {name}"));
+        commands.extend(spellings.iter().map(|spelling| format!("HELP {spelling}")));
+    }
+    // One shell for all: as JSON, one line for each.
+    let ran = place.shell().with(["--output", "json"]).commands(&commands);
+    let texts: Vec<Json> = ran.good().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut texts = texts.iter().map(|object| object["lines"].as_array().unwrap());
+    for (name, spellings) in COMMANDS {
+        let text = texts.next().unwrap();
+        assert!(text[0].as_str().unwrap().starts_with(name), "{text:?}");
+        assert!(text.iter().any(|line| line.as_str().unwrap().starts_with("Example")), "{text:?}");
         for spelling in spellings {
-            assert_eq!(place.shell().commands([format!("HELP {spelling}")]).good(), text, "{spelling}");
+            assert_eq!(texts.next().unwrap(), text, "{spelling}");
         }
     }
     assert!(overview.iter().all(|line| line.chars().count() <= 80), "{overview:?}");

@@ -1,6 +1,9 @@
 //! What the shell says about itself: one table that drives `help`, hints, completion and the parser's choice.
 
+mod services;
+
 use super::Race;
+use super::services::ServiceVerb;
 
 /// Which command a row of the table is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(crate) enum Verb {
     Crash,
     /// `start`
     Start,
+    /// One about the services.
+    Service(ServiceVerb),
     /// `sleep`
     Sleep,
     /// `help`
@@ -28,7 +33,7 @@ pub(crate) enum Verb {
 }
 
 /// What there is to say about one command.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Help {
     /// The command it is about.
     pub(crate) verb: Verb,
@@ -45,7 +50,28 @@ pub(crate) struct Help {
 }
 
 /// Every command, in the order in which `help` lists them.
-pub(crate) const COMMANDS: &[Help] = &[
+pub(crate) const COMMANDS: &[Help] = &all();
+
+const fn all() -> [Help; LAB.len() + services::SERVICES.len() + SHELL.len()] {
+    let mut all = [LAB[0]; LAB.len() + services::SERVICES.len() + SHELL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        // Iterators are not for constants yet.
+        let behind = at.saturating_sub(LAB.len());
+        all[at] = if at < LAB.len() {
+            LAB[at]
+        } else if behind < services::SERVICES.len() {
+            services::SERVICES[behind]
+        } else {
+            SHELL[behind - services::SERVICES.len()]
+        };
+        at += 1;
+    }
+    all
+}
+
+/// About the nodes, and the agreement that the races are about.
+const LAB: [Help; 9] = [
     Help {
         verb: Verb::Set,
         name: "set",
@@ -176,6 +202,11 @@ Watch for: a node may have accepted a value without knowing that it is
 decided, and a node that was down shows nothing until it has learned what it
 missed.
 
+A second table is about the replicated log: whom each node takes for the
+leader and in which epoch, how far the log is committed (chosen, as the node
+knows) and applied there, and whether the node votes. A node whose memory was
+wiped or damaged does not vote until the others have repaired it.
+
 Example:
   status",
     },
@@ -211,6 +242,10 @@ This works only on nodes that this shell has started.
 Example:
   start 8002",
     },
+];
+
+/// About the shell itself.
+const SHELL: [Help; 4] = [
     Help {
         verb: Verb::Sleep,
         name: "sleep",
@@ -293,11 +328,13 @@ pub(crate) fn details(help: &Help) -> String {
 const INTRODUCTION: &str = "\
 Some nodes, each a process named by its port, agree on one value although any
 of them may be slow or down. The method is called Paxos: what a majority has
-accepted is chosen, for good.
+accepted is chosen, for good. On the same method stand a store of files, a
+board, keys and locks, which survive the death of a minority.
 ";
 
 const CONCLUSION: &str = "\
 Start with 'set value 5 on 8000', then 'status'; then 'restart' and a race.
+Or with 'put color blue', 'leader', a 'crash' of that node, and 'get color'.
 Commands may be typed in any case, values are kept as typed, and a line that
 starts with '#' is a comment. 'help <command>' explains one command.
 ";

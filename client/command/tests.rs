@@ -1,5 +1,7 @@
 //! The language, line by line.
 
+mod services;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -308,6 +310,7 @@ fn commands() -> impl Strategy<Value = Command> {
             .prop_map(|(seconds, nanos)| Command::Sleep(Duration::new(seconds, nanos))),
         1 => prop::option::of(0..COMMANDS.len())
             .prop_map(|row| Command::Help(row.map(|row| COMMANDS[row].name.to_owned()))),
+        8 => services::services().prop_map(Command::Service),
         1 => Just(Command::Restart),
         1 => Just(Command::Status),
         1 => Just(Command::History),
@@ -327,6 +330,13 @@ fn near_misses() -> impl Strategy<Value = String> {
         "help",
         "sleep",
         "crash",
+        "lock",
+        "--",
+        "put",
+        "board",
+        "post",
+        "modify",
+        "watch",
         "5",
         "\"",
         "'",

@@ -55,6 +55,11 @@ impl<'a> Words<'a> {
         Self { quotes: false, ..self }
     }
 
+    /// Leaves nothing to be cut: the rest was taken as it stands.
+    pub(crate) fn finish(&mut self) {
+        self.at = self.line.len();
+    }
+
     /// Whether the next word starts with a quote.
     pub(crate) fn at_quote(&self) -> bool {
         self.rest().trim_start().starts_with(['"', '\''])

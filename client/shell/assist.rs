@@ -2,6 +2,7 @@
 
 use crate::command::Port;
 use crate::command::help::{self, COMMANDS, Help, Verb};
+use crate::command::services::ServiceVerb as V;
 use crate::command::words::{Shape, Word, Words};
 
 /// What the word before byte `pos` could become: where that word starts, and what to put there. A candidate that wants
@@ -38,6 +39,8 @@ pub(super) fn hint(line: &str, pos: usize) -> Option<String> {
     };
     let missing = match help.verb {
         Verb::Set => missing_of_set(&words)?.to_owned(),
+        Verb::Service(V::Board) if words.len() > 1 => missing_of_board(&words)?,
+        Verb::Service(V::Lock) if words.iter().any(|word| word.is("--")) => return None,
         _ => parameters(help, words.len()),
     };
     let space = if ends_a_word(line) { "" } else { " " };
@@ -47,8 +50,18 @@ pub(super) fn hint(line: &str, pos: usize) -> Option<String> {
 /// The words of a line, cut as the parser cuts them.
 fn cut(line: &str) -> Vec<Word<'_>> {
     let mut rest = Words::new(line);
-    let mut words: Vec<Word<'_>> = rest.by_ref().take(2).collect();
-    if words.first().is_some_and(|word| word.is("set")) && !rest.at_quote() {
+    let mut words: Vec<Word<'_>> = rest.by_ref().take(1).collect();
+    // So many words come before a text that goes on to the end of the line.
+    let before = match words.first().and_then(|word| help::find(word.raw)).map(|help| help.verb) {
+        Some(Verb::Set | Verb::Service(V::Append | V::Put | V::Board)) => 2,
+        Some(Verb::Service(V::Cas)) => 3,
+        _ => usize::MAX,
+    };
+    words.extend(rest.by_ref().take(before - 1));
+    if words.get(1).is_some_and(|word| word.is("modify")) {
+        words.extend(rest.next());
+    }
+    if !rest.at_quote() {
         rest = rest.without_quotes();
     }
     words.extend(rest);
@@ -81,7 +94,9 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
             let others = ports.iter().map(Port::to_string).filter(|port| port != first);
             others.map(|port| format!("{port} ")).collect()
         }
-        (Verb::Crash | Verb::Start, 1) => ports.iter().map(Port::to_string).collect(),
+        (Verb::Service(V::Board), 1) => ["post ", "modify ", "delete ", "show"].map(str::to_owned).to_vec(),
+        (Verb::Service(V::Files), 1) => vec!["history".to_owned()],
+        (Verb::Crash | Verb::Start | Verb::Service(V::Elect), 1) => ports.iter().map(Port::to_string).collect(),
         (Verb::Help, 1) => commands(typed, false),
         _ => Vec::new(),
     }
@@ -131,6 +146,13 @@ fn missing_of_set(words: &[Word<'_>]) -> Option<&'static str> {
         [_, _, _, .., on, _] if on.is("on") => Some(""),
         _ => Some("on <port>"),
     }
+}
+
+/// What a command about the board still wants behind `words`; the second one says which it is.
+fn missing_of_board(words: &[Word<'_>]) -> Option<String> {
+    let usage = [("post", "<text>"), ("modify", "<id> <text>"), ("delete", "<id>"), ("show", "")];
+    let (_, usage) = usage.into_iter().find(|(name, _)| words[1].is(name))?;
+    Some(usage.split_whitespace().skip(words.len() - 2).collect::<Vec<_>>().join(" "))
 }
 
 /// Whether `name` starts with `typed`, in any case.

@@ -13,7 +13,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hint, Hinter};
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Editor, Helper};
+use rustyline::{Config, Context, Editor, ExternalPrinter as _, Helper};
 
 use super::{MAX_HISTORY, Session, Status, Step, assist, has_colours};
 use crate::command::Port;
@@ -31,6 +31,14 @@ pub(super) fn run(mut session: Session<'_>, history: Option<&Path>) -> Status {
             return Status::Unavailable;
         }
     };
+    match editor.create_external_printer() {
+        Ok(mut printer) => session.executor.set_printer(Box::new(move |line| {
+            if let Err(error) = printer.print(format!("{line}\n")) {
+                log::debug!("cannot print above the prompt: {error}");
+            }
+        })),
+        Err(error) => log::debug!("nothing can be printed above the prompt: {error}"),
+    }
     load(&mut editor, history);
     session.past = editor.history().iter().cloned().collect();
     let styled = format!("{PROMPT_STYLE}{PROMPT}{PROMPT_STYLE:#}");

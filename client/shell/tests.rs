@@ -210,8 +210,8 @@ fn check_completion(line: &str, start: usize, candidates: &[&str]) {
 
 #[test]
 fn completion() {
-    check_completion("a|", 0, &["A_wins "]);
-    check_completion("  B|", 2, &["B_wins ", "BB_wins "]);
+    check_completion("a|", 0, &["A_wins ", "append "]);
+    check_completion("  B|", 2, &["B_wins ", "BB_wins ", "board "]);
     check_completion("s|", 0, &["set ", "status", "show", "start ", "sleep "]);
     check_completion("Q|", 0, &["quit"]);
     check_completion("zzz|", 0, &[]);
@@ -233,7 +233,14 @@ fn completion() {
     check_completion("B_wins |", 7, &["8000 ", "8001 ", "8002 "]);
     check_completion("B_wins 8001 |", 12, &["8000 ", "8002 "]);
     check_completion("B_wins 8001 8002 |", 17, &[]);
-    check_completion("help l|", 5, &["livelock"]);
+    check_completion("help l|", 5, &["livelock", "leader", "ls", "list", "lock", "locks"]);
+    check_completion("elect 800|", 6, &["8000", "8001", "8002"]);
+    check_completion("board |", 6, &["post ", "modify ", "delete ", "show"]);
+    check_completion("BOARD m|", 6, &["modify "]);
+    check_completion("board post |", 11, &[]);
+    check_completion("files |", 6, &["history"]);
+    check_completion("unw|", 0, &["unwatch "]);
+    check_completion("loc|", 0, &["lock ", "locks"]);
     check_completion("help s|", 5, &["set", "status", "show", "start", "sleep"]);
     check_completion("restart |", 8, &[]);
     check_completion("nonsense |", 9, &[]);
@@ -270,6 +277,20 @@ fn hints() {
         ("livelock 8000 8001 1 2", Some(" [rounds]")),
         ("show", None),
         ("crash ", Some("<port>")),
+        ("lea", Some("der")),
+        ("append", Some(" <file> <text>")),
+        ("append f ", Some("<text>")),
+        ("append f it's \"so", None),
+        ("append f \"open", None),
+        ("board", Some(" post|modify|delete|show [...]")),
+        ("board modify", Some(" <id> <text>")),
+        ("board modify 3 ", Some("<text>")),
+        ("board show", None),
+        ("board paint", None),
+        ("cas k ", Some("<version> <v>")),
+        ("lock a ", Some("[owner] [s] [-- <cmd>]")),
+        ("lock a -- ls", None),
+        ("watch a", Some(" [seconds]")),
     ] {
         assert_eq!(hint(line, line.len()).as_deref(), expected, "{line:?}");
     }

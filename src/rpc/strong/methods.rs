@@ -189,7 +189,8 @@ pub(in crate::rpc) static METHODS: &[Method] = &[
         &[&[M, S, S, I], &[M, S, S, I, I], &[M, S, S, I, I, M]],
         "name, owner, ttl_ms [, wait_ms [, options]]",
         "Takes a lock for ttl_ms, waiting for it for up to wait_ms, first come first served. Returns granted (boolean), \
-         and token (int, only grows: give it with what you write) or the position in the queue.",
+         and token (int, only grows: give it with what you write) or the position in the queue. With deadline_ms it answers \
+         by then also while it waits: ask again within wait_ms, and the place is kept.",
     ),
     client(
         "lock.list",

@@ -70,8 +70,10 @@ fn start_write(core: &Core, write: &Write, options: &WriteOptions) -> Result<Sta
     command.check(&Limits::default()).map_err(|refusal| refused(&refusal))?;
     let waits_for = match write {
         Write::Acquire { name, owner, wait_ms, .. } if *wait_ms > 0 => {
-            // What waits longer than a call may is asked for again: the place in the queue is kept.
-            let wait = Duration::from_millis(*wait_ms).min(MAX_DEADLINE);
+            // What waits longer than a call may is asked for again: the place in the queue is kept. A client that sets
+            // a deadline is answered by then, with its place if it still waits.
+            let most = options.deadline_ms.map_or(MAX_DEADLINE, |ms| Duration::from_millis(ms.into()));
+            let wait = Duration::from_millis(*wait_ms).min(most);
             ticks = ticks.max(self::ticks(wait));
             Some((name.clone(), owner.clone(), self::ticks(wait)))
         }

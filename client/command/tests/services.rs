@@ -1,0 +1,190 @@
+//! The commands about the services.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{check_errors, literals, port, ports, text};
+use crate::command::services::{MIN_TTL, Service};
+use crate::command::{Command, Literal, MAX_SLEEP, parse};
+
+fn check(lines: &[(&str, Service)]) {
+    for (line, service) in lines {
+        assert_eq!(parse(line).as_ref(), Ok(&Some(Command::Service(service.clone()))), "{line:?}");
+    }
+}
+
+fn append(name: &str, line: &str) -> Service {
+    Service::Append { name: name.to_owned(), line: line.to_owned() }
+}
+
+fn put(key: &str, value: Literal) -> Service {
+    Service::Put { key: key.to_owned(), value }
+}
+
+fn lock(name: &str, owner: Option<&str>, ttl: Option<u64>, program: &[&str]) -> Service {
+    Service::Lock {
+        name: name.to_owned(),
+        owner: owner.map(str::to_owned),
+        ttl: ttl.map(Duration::from_millis),
+        program: program.iter().map(|&word| word.to_owned()).collect(),
+    }
+}
+
+#[test]
+fn files() {
+    check(&[
+        ("create file.txt", Service::Create("file.txt".to_owned())),
+        ("CREATE File.TXT", Service::Create("File.TXT".to_owned())),
+        ("create 'two words'", Service::Create("two words".to_owned())),
+        ("create 007", Service::Create("007".to_owned())),
+        ("create 7", Service::Create("7".to_owned())),
+        ("append file.txt Lorem ipsum dolor", append("file.txt", "Lorem ipsum dolor")),
+        ("append file.txt   Lorem  ipsum ", append("file.txt", "Lorem  ipsum")),
+        ("append f it's \"quoted\" inside", append("f", "it's \"quoted\" inside")),
+        ("append f \"  spaces \\n\"", append("f", "  spaces \n")),
+        ("append f 42", append("f", "42")),
+        ("append f \"\"", append("f", "")),
+        ("append 'a b' c -- d", append("a b", "c -- d")),
+        ("read file.txt", Service::Read("file.txt".to_owned())),
+        ("delete file.txt", Service::Delete("file.txt".to_owned())),
+        ("ls", Service::Ls),
+        ("files history", Service::FilesHistory(None)),
+        ("FILES History 17", Service::FilesHistory(Some(17))),
+    ]);
+}
+
+#[test]
+fn board_and_keys() {
+    check(&[
+        ("board post Hello, all of you", Service::Post("Hello, all of you".to_owned())),
+        ("board POST 'a  b'", Service::Post("a  b".to_owned())),
+        ("board modify 3 another text", Service::Modify { id: 3, text: "another text".to_owned() }),
+        ("board delete 18446744073709551615", Service::Unpost(u64::MAX)),
+        ("board show", Service::Board),
+        ("put color blue", put("color", text("blue"))),
+        ("put n -5", put("n", Literal::Int(-5))),
+        ("put n \"5\"", put("n", text("5"))),
+        ("put 5 six seven", put("5", text("six seven"))),
+        ("get color", Service::Get("color".to_owned())),
+        ("cas color 0 blue", Service::Cas { key: "color".to_owned(), version: 0, value: text("blue") }),
+        ("cas color 12 7 8", Service::Cas { key: "color".to_owned(), version: 12, value: text("7 8") }),
+        ("del color", Service::Del("color".to_owned())),
+        ("list", Service::List(String::new())),
+        ("list a/", Service::List("a/".to_owned())),
+        ("watch a", Service::Watch { prefix: "a".to_owned(), time: None }),
+        ("watch \"\" 1.5", Service::Watch { prefix: String::new(), time: Some(Duration::from_millis(1500)) }),
+        ("unwatch", Service::Unwatch(None)),
+        ("unwatch ''", Service::Unwatch(Some(String::new()))),
+        ("outcome shell-1/2", Service::Outcome("shell-1/2".to_owned())),
+    ]);
+}
+
+#[test]
+fn locks_and_leaders() {
+    check(&[
+        ("elect 8001", Service::Elect(port(8001))),
+        ("Leader", Service::Leader),
+        ("lock a", lock("a", None, None, &[])),
+        ("lock a me", lock("a", Some("me"), None, &[])),
+        ("lock a me 5", lock("a", Some("me"), Some(5000), &[])),
+        ("lock a 0.5", lock("a", None, Some(500), &[])),
+        ("lock a \"5\"", lock("a", Some("5"), None, &[])),
+        ("lock 7 '8' 9", lock("7", Some("8"), Some(9000), &[])),
+        ("lock a -- echo hi", lock("a", None, None, &["echo", "hi"])),
+        (
+            "lock a me 5 -- sh -c 'echo \"$X\" -- 1'",
+            lock("a", Some("me"), Some(5000), &["sh", "-c", "echo \"$X\" -- 1"]),
+        ),
+        ("lock a -- sleep 0.50 -- ''", lock("a", None, None, &["sleep", "0.50", "--", ""])),
+        ("lock \"--\" '--' -- true", lock("--", Some("--"), None, &["true"])),
+        ("unlock a", Service::Unlock { name: "a".to_owned(), owner: None }),
+        ("unlock a me", Service::Unlock { name: "a".to_owned(), owner: Some("me".to_owned()) }),
+        ("locks", Service::Locks),
+    ]);
+}
+
+#[test]
+fn mistakes() {
+    check_errors(&[
+        ("create", "the file's name is missing"),
+        ("create two words", "'words' is one word too many for 'create'"),
+        ("append", "the file's name is missing"),
+        ("append f", "the line is missing; the empty text is typed \"\""),
+        ("append f \"a\" b", "something follows the closing quote"),
+        ("append f \"a", "never closed"),
+        ("append f \"\\q\"", "no escape '\\q'"),
+        ("read", "the file's name is missing"),
+        ("ls all", "'all' is one word too many for 'ls'"),
+        ("files", "after 'files' comes 'history'"),
+        ("files history soon", "the counter must be a number such as 3, not 'soon'"),
+        ("board", "after 'board' comes 'post' or 'modify' or 'delete' or 'show'"),
+        ("board paint x", "after 'board' comes"),
+        ("board \"post\" x", "after 'board' comes"),
+        ("board post", "the text is missing"),
+        ("board modify x y", "the post's id must be a number"),
+        ("board modify 1", "the text is missing"),
+        ("board delete -1", "the post's id must be a number"),
+        ("board delete 18446744073709551616", "the post's id must be a number"),
+        ("board show all", "'all' is one word too many"),
+        ("put", "the key is missing"),
+        ("put k", "the value is missing"),
+        ("cas k blue", "the version must be a number such as 3, not 'blue'"),
+        ("cas k 1", "the value is missing"),
+        ("get a b", "'b' is one word too many"),
+        ("watch", "the prefix is missing"),
+        ("watch a b", "such as 2 or 0.5"),
+        ("watch a 1 2", "'2' is one word too many"),
+        ("elect", "the port is missing"),
+        ("elect me", "must be a number"),
+        ("lock", "the lock's name is missing"),
+        ("lock a b c", "'c' is one word too many; a program goes behind '--'"),
+        ("lock a 5 b", "'b' is one word too many; a program goes behind '--'"),
+        ("lock a 0", "0.1 to 86400 seconds"),
+        ("lock a 86401", "from 0 to 86400"),
+        ("lock a --", "the program behind '--' is missing"),
+        ("lock a -- 'x", "never closed"),
+        ("unlock", "the lock's name is missing"),
+        ("outcome", "the request is missing"),
+    ]);
+}
+
+/// A text as a word of the language; any text can be one.
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[a-z0-9.-]{0,4}", "[ \t\n\"'\\\\#-]{0,4}", Just("--".to_owned())]
+}
+
+fn times() -> impl Strategy<Value = Duration> {
+    (MIN_TTL.as_nanos() as u64..=MAX_SLEEP.as_nanos() as u64).prop_map(Duration::from_nanos)
+}
+
+fn locks() -> impl Strategy<Value = Service> {
+    (words(), prop::option::of(words()), prop::option::of(times()), prop::collection::vec(words(), 0..4))
+        .prop_map(|(name, owner, ttl, program)| Service::Lock { name, owner, ttl, program })
+}
+
+pub(super) fn services() -> impl Strategy<Value = Service> {
+    prop_oneof![
+        ports().prop_map(Service::Elect),
+        prop::sample::select(vec![Service::Leader, Service::Ls, Service::Board, Service::Locks]),
+        words().prop_map(Service::Create),
+        (words(), words()).prop_map(|(name, line)| Service::Append { name, line }),
+        words().prop_map(Service::Read),
+        words().prop_map(Service::Delete),
+        prop::option::of(any::<u64>()).prop_map(Service::FilesHistory),
+        words().prop_map(Service::Post),
+        (any::<u64>(), words()).prop_map(|(id, text)| Service::Modify { id, text }),
+        any::<u64>().prop_map(Service::Unpost),
+        (words(), literals()).prop_map(|(key, value)| Service::Put { key, value }),
+        words().prop_map(Service::Get),
+        (words(), any::<u64>(), literals()).prop_map(|(key, version, value)| Service::Cas { key, version, value }),
+        words().prop_map(Service::Del),
+        words().prop_map(Service::List),
+        (words(), prop::option::of(times())).prop_map(|(prefix, time)| Service::Watch { prefix, time }),
+        prop::option::of(words()).prop_map(Service::Unwatch),
+        locks(),
+        locks(),
+        (words(), prop::option::of(words())).prop_map(|(name, owner)| Service::Unlock { name, owner }),
+        words().prop_map(Service::Outcome),
+    ]
+}
