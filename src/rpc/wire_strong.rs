@@ -36,7 +36,7 @@ pub(super) const NAMES: [&str; 20] = [
 
 /// The members of all these messages; which are there depends on the method.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a struct of the message's members")]
 pub(super) struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<Ballot>,

@@ -301,6 +301,174 @@ response=$(post "$work/call" -u "alice:$secret" "$guard")
 is_fault 115 'restart is for the role admin' restart
 echo 'credentials'
 
+# --- a leader: nodes start unproven, and nothing that is agreed upon is served before all have met, and elected ---
+# member NAME: what stands in $result as the value of a member, with its tags.
+member() {
+  member=${result#*"<name>$1</name><value>"}
+  [ "$member" != "$result" ] || fail "no member $1: $result"
+  printf '%s' "${member%%'</value>'*}"
+}
+led() {
+  tries=0
+  until
+    seen=''
+    for port in "$first" "$second" "$third"; do
+      call_on "$port" bully.status
+      case $result in *'<name>leader</name>'*) seen="$seen $(member leader)$(member votes)" ;; esac
+    done
+    row=${seen##* }
+    [ "$seen" = " $row $row $row" ] && [ "$row" = "${row%%</int>*}</int>$(b 1)" ]
+  do
+    tries=$((tries + 1))
+    [ "$tries" -lt 600 ] || fail "waited in vain for a leader: $result"
+    sleep 0.1
+  done
+}
+led
+has "$result" '<name>eligible</name><value><boolean>' bully.status
+has "$result" '<name>epoch</name><value><string>' bully.status
+echo 'a leader'
+
+# --- keys ---
+# writes METHOD PARAM...: leaves the place in the log that the answer names in $epoch and $counter.
+writes() {
+  call "$@"
+  epoch=$(member epoch) counter=$(member counter)
+}
+whole() { expr "$1" : '<int>\([0-9]*\)</int>$' || fail "no int: $1"; }
+number=0
+for sent in "$(i -2147483648)" '<i8>9223372036854775807</i8>' "$(b 1)" "$(d 0.5)" "$(s '')" "$(s '&lt;Grüße&gt; 😀')" \
+  '<dateTime.iso8601>20261120T09:44:00</dateTime.iso8601>' '<base64>AAEC/w==</base64>' "$(array)" \
+  "$(array "$(i 1)" "$(array "$(s two)")")" "$(struct a "$(struct '' "$(d 2.5)")" b "$(i 1)")"; do
+  number=$((number + 1)) key=$(s "curl v/$number")
+  writes kv.put "$key" "$sent"
+  version=$(member version)
+  place=$(printf '<member><name>epoch</name><value>%s</value></member><member><name>counter</name><value>%s</value></member>' \
+    "$epoch" "$counter")
+  same "$result" "<struct><member><name>version</name><value>$version</value></member>$place</struct>" kv.put
+  for port in "$first" "$second" "$third"; do
+    call_on "$port" kv.get "$key"
+    same "$result" "$(struct found "$(b 1)" value "$sent" version "$version" epoch "$epoch" counter "$counter")" "$sent"
+  done
+  # The first in the list of them.
+  if [ "$number" = 1 ]; then entry=$(struct key "$key" value "$sent" version "$version"); fi
+done
+gives "$(struct entries "$(array "$entry")" more "$(b 1)")" kv.list "$(s curl\ v/1)" "$(struct limit "$(i 1)")"
+fault -32602 nil kv.put "$(s 'curl nil')" '<nil/>'
+key=$(s 'curl Ü')
+writes kv.cas "$key" "$(i 0)" "$(s one)"
+version=$(whole "$(member version)")
+fault 116 "has version $version, not 0" kv.cas "$key" "$(i 0)" "$(s two)"
+call kv.get "$key" "$(struct read "$(s local)")"
+has "$result" '<name>behind</name><value><int>' 'a local read'
+writes kv.delete "$key"
+gives "$(struct found "$(b 0)")" kv.get "$key"
+echo "keys: $number values of all types, there and back; versions"
+
+# --- request ids ---
+key=$(s 'curl once') once=$(struct request "$(s curl/2)")
+writes kv.put "$key" "$(i 1)" "$once"
+answer=$result
+call_on "$third" kv.put "$key" "$(i 1)" "$once"
+same "$result" "$answer" 'a repeated request'
+fault 122 'curl/2 was another call' kv.put "$key" "$(i 2)" "$once"
+fault 121 'comes after curl/2' kv.put "$key" "$(i 1)" "$(struct request "$(s curl/1)")"
+fault 114 'client/sequence' kv.put "$key" "$(i 1)" "$(struct request "$(s curl)")"
+gives "$(struct applied "$(b 1)" answer "$answer")" synod.outcome "$(s curl/2)"
+gives "$(struct applied "$(b 0)" last "$(i 2)")" synod.outcome "$(s curl/3)"
+echo 'request ids: applied once'
+
+# --- watches: calls of a batch are all begun before any is waited for ---
+prefix=$(s curl\ w/) key=$(s 'curl w/1')
+writes kv.put "$(s 'curl w/other')" "$(i 0)"
+since=$counter
+call system.multicall "$(array "$(one kv.watch "$(array "$prefix" "$since" "$(i 60000)")")" \
+  "$(one kv.put "$(array "$key" "$(d 0.5)")")")"
+epoch=$(member epoch) counter=$(member counter)
+event=$(struct what "$(s put)" epoch "$epoch" counter "$counter" key "$key" value "$(d 0.5)" version "$(member version)")
+has "$result" "<name>events</name><value>$(array "$event")</value>" kv.watch
+next=$counter
+call kv.watch "$prefix" "$next" "$(i 1)"
+same "$result" "$(struct events "$(array)" next "$(member next)")" 'a quiet watch'
+fault 114 'timeout_ms is above 60000' kv.watch "$prefix" "$(i 0)" "$(i 60001)"
+echo 'watches'
+
+# --- the board ---
+writes board.strong.post "$(s 'first &lt;')"
+id=$(member id) post_epoch=$epoch since=$counter
+same "$result" "$(struct id "$id" epoch "$epoch" counter "$counter")" board.strong.post
+after=$(struct after "$(s $(($(whole "$id") - 1)))")
+gives "$(array "$(struct id "$id" text "$(s 'first &lt;')" author "$(i "$first")" epoch "$epoch" counter "$counter")")" \
+  board.strong.list "$after"
+writes board.strong.modify "$id" "$(s Ü)"
+same "$result" "$(struct id "$id" epoch "$epoch" counter "$counter")" board.strong.modify
+call board.strong.list "$after"
+has "$result" "<name>text</name><value>$(s Ü)</value>" board.strong.list
+writes board.strong.delete "$id"
+gives "$(array)" board.strong.list "$after"
+fault 117 'there is no post' board.strong.delete "$id"
+call board.strong.watch "$(i $(($(whole "$since") - 1)))" "$(i 60000)"
+has "$result" "<name>events</name><value><array><data><value>$(struct what "$(s posted)" epoch "$post_epoch" counter "$since" \
+  id "$id" author "$(i "$first")" text "$(s 'first &lt;')")</value>" board.strong.watch
+echo 'the board'
+
+# --- files ---
+name=$(s 'curl Ü.txt')
+writes files.create "$name"
+same "$result" "$(struct epoch "$epoch" counter "$counter" message "$(s "CREATED FILE 'curl Ü.txt'")")" files.create
+since=$(($(whole "$counter") - 1)) lines="<value>$(s "create curl Ü.txt $(whole "$epoch") $(whole "$counter")")</value>"
+fault 118 "FILE 'curl Ü.txt' ALREADY EXISTS" files.create "$name"
+writes files.append "$name" "$(s 'x y')"
+same "$result" "$(struct epoch "$epoch" counter "$counter" message "$(s "WROTE 'x y' TO FILE 'curl Ü.txt'")")" files.append
+lines="$lines<value>$(s "append curl Ü.txt x y $(whole "$epoch") $(whole "$counter")")</value>"
+gives "$(struct name "$name" text "$(s 'x y')" lines "$(i 1)" epoch "$epoch" counter "$counter")" files.read "$name"
+call files.list
+has "$result" "$(struct name "$name" lines "$(i 1)" bytes "$(i 3)" epoch "$epoch" counter "$counter")" files.list
+writes files.delete "$name"
+lines="$lines<value>$(s "delete curl Ü.txt $(whole "$epoch") $(whole "$counter")")</value>"
+fault 117 "FILE 'curl Ü.txt' DOESN'T EXIST" files.read "$name"
+call files.history "$(i "$since")"
+same "$result" "$(struct lines "<array><data>$lines</data></array>" next "$(member next)")" files.history
+echo 'files'
+
+# --- locks ---
+name=$(s 'curl lock') ann=$(s ann) bob=$(s bob) ttl=$(i 60000)
+call lock.acquire "$name" "$ann" "$ttl"
+token=$(member token)
+same "$result" "$(struct granted "$(b 1)" token "$token")" lock.acquire
+gives "$(struct granted "$(b 0)")" lock.acquire "$name" "$bob" "$ttl" "$(i 1)"
+gives "$(struct granted "$(b 1)" token "$token")" lock.renew "$name" "$ann" "$token"
+fault 120 "'ann' does, with token $(whole "$token")" lock.renew "$name" "$bob"
+call lock.list
+has "$result" "$(struct name "$name" owner "$ann" token "$token" expires_in_ms "$(member expires_in_ms)" queue "$(array)")" lock.list
+fence=$(struct token "$token" lock "$name") key=$(s 'curl fenced')
+writes kv.put "$key" "$(i 1)" "$fence"
+call system.multicall "$(array "$(one lock.acquire "$(array "$name" "$bob" "$ttl" "$ttl")")" \
+  "$(one lock.release "$(array "$name" "$ann" "$token")")")"
+newer=$(member token)
+[ "$(whole "$newer")" -gt "$(whole "$token")" ] || fail "a token that did not grow: $newer after $token"
+has "$result" "$(struct released "$(b 1)" epoch "$(member epoch)" counter "$(member counter)")" lock.release
+fault 119 "token $(whole "$token") does not hold" kv.put "$key" "$(i 2)" "$fence"
+fault 114 'kv and files' board.strong.post "$(s x)" "$fence"
+call lock.release "$name" "$bob" "$newer"
+has "$result" "<name>released</name><value>$(b 1)</value>" lock.release
+echo 'locks, queues and tokens'
+
+# --- what nodes say to each other: a client that says it wrongly gets a fault, and changes nothing ---
+call status
+envelope=$(struct from "$(i "$second")" to "$(i "$first")" generation "$(member generation)")
+for method in answer coordinator election heartbeat resign; do
+  fault -32602 'lacks a member' "bully.$method" "$(struct)" "$envelope"
+done
+for method in accept accepted answer confirm confirmed fetch fetched forward known prepare promise read readable reject; do
+  fault -32602 'lacks a member' "log.$method" "$(struct)" "$envelope"
+done
+fault 111 'the message is for' log.blank "$(struct)" "$(struct from "$(i 1)" to "$(i "$second")" generation "$(i 1)")"
+call bully.elect
+has "$result" "<name>votes</name><value>$(b 1)</value>" bully.elect
+led
+echo "the nodes' own messages"
+
 # --- restart ---
 for port in "$first" "$second" "$third"; do
   call_on "$port" restart

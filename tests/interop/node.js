@@ -238,6 +238,182 @@ async function credentials() {
   return "credentials";
 }
 
+// Nodes start unproven: nothing that is agreed upon is served before all have met, and elected.
+async function led() {
+  const kinds = { leader: "number", epoch: "string", state: "string", eligible: "boolean", hears: "object" };
+  Object.assign(kinds, { votes: "boolean", length: "number", committed: "number", applied: "number" });
+  Object.assign(kinds, { snapshot: "number", state_hash: "string", waiting: "number" });
+  await until("a leader", async () => {
+    const rows = await Promise.all(NODES.map((_, node) => callOn(node, "bully.status")));
+    if (rows.some((row) => !row.votes || row.leader === undefined || row.leader !== rows[0].leader)) return false;
+    for (const row of rows) same(types(row), kinds);
+    return true;
+  });
+  return "a leader";
+}
+
+// A write's answer has its place in the log, and these members; gives the place.
+function wrote(answer, others = {}) {
+  const { epoch, counter } = answer;
+  same(types({ epoch, counter }), { epoch: "number", counter: "number" }, JSON.stringify(answer));
+  same(answer, { epoch, counter, ...others });
+  return { epoch, counter };
+}
+
+// Gives the version, too, which a key keeps growing from even after it was deleted.
+async function put(method, ...args) {
+  const answer = await call(method, ...args);
+  same(typeof answer.version, "number");
+  wrote(answer, { version: answer.version });
+  return answer;
+}
+
+// Exactly these events are told, on and on from where the last call left off.
+async function told(events, since, method, ...args) {
+  const found = [];
+  while (found.length < events.length) {
+    const answer = await call(method, ...args, since, 60_000);
+    same(types(answer), { events: "object", next: "number" });
+    found.push(...answer.events);
+    since = answer.next;
+  }
+  same(found, events, method);
+  return since;
+}
+
+async function keys() {
+  let values = [0, -(2 ** 31), 2 ** 31 - 1, true, false, 0.5, "", " ", "<&>\"']]>", "a\tb\nc", "Grüße 😀"];
+  values = values.concat(["x".repeat(10_000), new Date(2026, 10, 20, 9, 44, 0)]);
+  values.push(Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)));
+  values.push([], [1, "two", [3.5, true]], {}, { a: 1, Ü: { b: [{ c: Buffer.from([0]) }] } });
+  const rows = [];
+  for (const [at, value] of values.entries()) {
+    const key = `node v/${String(at).padStart(2, "0")}`;
+    const answer = await put("kv.put", key, value);
+    for (const node of NODES.keys()) same(await callOn(node, "kv.get", key), { ...answer, found: true, value }, key);
+    rows.push({ key, value, version: answer.version });
+  }
+  same(await call("kv.list", "node v/"), { entries: rows, more: false });
+  const page = await call("kv.list", "node v/", { after: "node v/02", limit: 2 });
+  same(page, { entries: rows.slice(3, 5), more: true });
+  await fault(-32602, "nil", "kv.put", "node nil", null);
+  const { version } = await put("kv.cas", "node Ü", 0, "one");
+  await fault(116, `has version ${version}, not 0`, "kv.cas", "node Ü", 0, "two");
+  same((await put("kv.cas", "node Ü", version, "two")).version, version + 1);
+  const { applied, behind } = await call("kv.get", "node Ü", { read: "local" });
+  same([typeof applied, typeof behind], ["number", "number"]);
+  wrote(await call("kv.delete", "node Ü"), { version: version + 1 });
+  wrote(await call("kv.delete", "node Ü"));
+  same(await call("kv.get", "node Ü"), { found: false });
+  return `keys: ${values.length} values of all types, there and back; versions`;
+}
+
+async function requests() {
+  const once = { request: "node/2" };
+  const first = await put("kv.put", "node once", 1, once);
+  same(await callOn(2, "kv.put", "node once", 1, once), first);
+  await fault(122, "node/2 was another call", "kv.put", "node once", 2, once);
+  await fault(121, "comes after node/2", "kv.put", "node once", 1, { request: "node/1" });
+  await fault(114, "client/sequence", "kv.put", "node once", 1, { request: "node" });
+  same(await call("synod.outcome", "node/2"), { applied: true, answer: first });
+  same(await call("synod.outcome", "node/3"), { applied: false, last: 2 });
+  same(await call("synod.outcome", "node never/1"), { applied: false });
+  same(await call("kv.get", "node once"), { ...first, found: true, value: 1 });
+  return "request ids: applied once";
+}
+
+async function watching() {
+  const since = (await put("kv.put", "node w/other", 0)).counter;
+  const waits = callOn(1, "kv.watch", "node w/", since, 60_000);
+  const event = { ...(await put("kv.put", "node w/1", [0.5])), what: "put", key: "node w/1", value: [0.5] };
+  same((await waits).events, [event]);
+  const gone = { ...(await call("kv.delete", "node w/1")), what: "deleted", key: "node w/1" };
+  const last = await told([event, gone], since, "kv.watch", "node w/");
+  const { next, ...quiet } = await call("kv.watch", "node w/", last, 1);
+  same([quiet, typeof next], [{ events: [] }, "number"]);
+  await fault(114, "timeout_ms is above 60000", "kv.watch", "node w/", 0, 60_001);
+  return "watches";
+}
+
+async function board() {
+  const [author] = PORTS;
+  const posted = await call("board.strong.post", "first\n<&>");
+  const { id } = posted;
+  wrote(posted, { id });
+  const row = { ...posted, text: "first\n<&>", author };
+  const after = { after: String(id - 1) };
+  same(await callOn(2, "board.strong.list", after), [row]);
+  const modified = { ...wrote(await call("board.strong.modify", id, "Ü"), { id }), id, author, text: "Ü" };
+  same(await call("board.strong.list", after), [{ ...modified, epoch: posted.epoch, counter: posted.counter }]);
+  const deleted = { ...wrote(await call("board.strong.delete", id), { id }), id, author };
+  same(await call("board.strong.list", after), []);
+  await fault(117, `no post ${id}`, "board.strong.delete", id);
+  const events = [{ ...row, what: "posted" }, { ...modified, what: "modified" }, { ...deleted, what: "deleted" }];
+  await told(events, posted.counter - 1, "board.strong.watch");
+  return "the board";
+}
+
+async function files() {
+  const name = "node Ü.txt";
+  const made = wrote(await call("files.create", name), { message: `CREATED FILE '${name}'` });
+  await fault(118, `FILE '${name}' ALREADY EXISTS`, "files.create", name);
+  const one = wrote(await call("files.append", name, "<x> y"), { message: `WROTE '<x> y' TO FILE '${name}'` });
+  same(await callOn(1, "files.read", name), { name, text: "<x> y", lines: 1, ...one });
+  const rows = (await call("files.list")).filter((row) => row.name === name);
+  same(rows, [{ name, lines: 1, bytes: 5, ...one }]);
+  const gone = wrote(await call("files.delete", name), { message: `DELETED FILE '${name}'` });
+  await fault(117, `FILE '${name}' DOESN'T EXIST`, "files.read", name);
+  const { lines, next } = await call("files.history", made.counter - 1);
+  const line = (command, { epoch, counter }) => `${command} ${epoch} ${counter}`;
+  same(lines, [line(`create ${name}`, made), line(`append ${name} <x> y`, one), line(`delete ${name}`, gone)]);
+  same(typeof next, "number");
+  return "files";
+}
+
+async function locks() {
+  const name = "node lock";
+  const held = await call("lock.acquire", name, "ann", 60_000);
+  const { token } = held;
+  same([typeof token, held], ["number", { granted: true, token }]);
+  same(await call("lock.acquire", name, "bob", 60_000, 1), { granted: false });
+  same(await call("lock.renew", name, "ann", token, 60_000), held);
+  await fault(120, `'ann' does, with token ${token}`, "lock.renew", name, "bob");
+  const row = async () => (await call("lock.list")).find((lock) => lock.name === name);
+  const { expires_in_ms: left, ...rest } = await row();
+  assert.ok(left > 0 && left <= 60_000, String(left));
+  same(rest, { name, owner: "ann", token, queue: [] });
+  const fence = { token, lock: name };
+  const answer = await put("kv.put", "node fenced", 1, fence);
+  const waits = [callOn(1, "lock.acquire", name, "bob", 60_000, 60_000)];
+  await until("bob in the queue", async () => (await row()).queue.join() === "bob");
+  waits.push(callOn(2, "lock.acquire", name, "cid", 60_000, 60_000));
+  await until("cid in the queue", async () => (await row()).queue.join() === "bob,cid");
+  wrote(await call("lock.release", name, "cid"), { released: true });
+  same(await waits[1], { granted: false });
+  wrote(await call("lock.release", name, "ann", token), { released: true });
+  const newer = (await waits[0]).token;
+  assert.ok(newer > token, String(newer));
+  await fault(119, `token ${token} does not hold`, "kv.put", "node fenced", 2, fence);
+  await fault(114, "kv and files", "board.strong.post", "x", fence);
+  wrote(await call("lock.release", name, "bob", newer), { released: true });
+  same(await call("kv.get", "node fenced"), { ...answer, found: true, value: 1 });
+  return "locks, queues and tokens";
+}
+
+// What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
+async function messages() {
+  const envelope = { from: PORTS[1], to: PORTS[0], generation: (await call("status")).generation };
+  const own = ["bully.status", "bully.elect"];
+  const names = (await call("system.listMethods")).filter((name) => /^(log|bully)\./.test(name) && !own.includes(name));
+  for (const name of names) {
+    await fault(-32602, "is missing", name);
+    if (name !== "log.blank") await fault(-32602, "lacks a member", name, {}, envelope);
+  }
+  same((await call("bully.elect")).votes, true);
+  await led();
+  return "the nodes' own messages";
+}
+
 async function restarting() {
   const before = (await call("status")).generation;
   for (const [node, port] of PORTS.entries()) {
@@ -261,6 +437,7 @@ async function everything() {
 
 async function main() {
   const parts = [values, largeInts, nil, phases, learning, gates, introspection, about, multicall, validator1, faults];
+  parts.push(led, keys, requests, watching, board, files, locks, messages);
   for (const part of [...parts, credentials, restarting, everything]) {
     console.log(await part());
   }

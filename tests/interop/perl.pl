@@ -284,6 +284,195 @@ sub credentials {
     return 'credentials';
 }
 
+# Nodes start unproven: nothing that is agreed upon is served before all have met, and elected.
+sub led {
+    until_so('a leader', sub {
+        my @rows = map { call_on($_, 'bully.status') } 0 .. 2;
+        my %leaders = map { ($_->{leader} ? $_->{leader}->value : 'none') => 1 } @rows;
+        return 0 if keys %leaders != 1 || $leaders{none} || grep { !$_->{votes}->value } @rows;
+        same(types($_), 'applied:int committed:int eligible:boolean epoch:string hears:array leader:int length:int '
+                . 'snapshot:int state:string state_hash:string votes:boolean waiting:int') for @rows;
+        return 1;
+    });
+    return 'a leader';
+}
+
+# A write's answer has its place in the log, and these members; gives all of them.
+sub wrote {
+    my ($answer, %others) = @_;
+    die shown($answer) . "\n" if $answer->is_fault;
+    my %place = map { $_ => $answer->{$_} } qw(epoch counter);
+    same(types(\%place), 'counter:int epoch:int');
+    same($answer, record(%place, %others));
+    return (%place, %others);
+}
+
+sub put {
+    my ($method, @args) = @_;
+    my $answer = call($method, @args);
+    die shown($answer) . "\n" if $answer->is_fault;
+    return wrote($answer, version => int_($answer->{version}->value));
+}
+
+# Calls of a batch are all begun before any is waited for.
+sub batch {
+    my @calls = map { my ($name, @params) = @$_; record(methodName => text($name), params => array(@params)) } @_;
+    $called{ $_->[0] } = 1 for @_;
+    return map { $_->type eq 'array' ? $_->[0] : $_ } @{ call('system.multicall', array(@calls)) };
+}
+
+# Exactly these events are told, on and on from where the last call left off.
+sub told {
+    my ($events, $since, $method, @args) = @_;
+    my @found;
+    while (@found < @$events) {
+        my $answer = call($method, @args, $since, int_(60000));
+        same(types($answer), 'events:array next:int');
+        push @found, @{ $answer->{events} };
+        $since = $answer->{next};
+    }
+    same(array(@found), array(@$events), $method);
+    return $since;
+}
+
+sub keys_ {
+    my @values = (
+        int_(0), int_(-2147483648), i8('9223372036854775807'), boolean(1), boolean(0), double(0.5), text(''), text(' '),
+        text(q{<&>"']]>}), text('Grüße 😀'), text('x' x 10000), bytes(join '', map { chr } 0 .. 255),
+        date('20261120T09:44:00'), array(), array(int_(1), text('two'), array(double(3.5), boolean(1))), record(),
+        record(a => int_(1), 'Ü' => record(b => array(record(c => bytes("\0"))))),
+    );
+    my @rows;
+    for my $at (0 .. $#values) {
+        my $key = text(sprintf 'perl v/%02d', $at);
+        my %put = put('kv.put', $key, $values[$at]);
+        for my $node (0 .. 2) {
+            same(call_on($node, 'kv.get', $key), record(%put, found => boolean(1), value => $values[$at]), $key->value);
+        }
+        push @rows, record(key => $key, value => $values[$at], version => $put{version});
+    }
+    my $prefix = text('perl v/');
+    same(call('kv.list', $prefix), record(entries => array(@rows), more => boolean(0)));
+    same(call('kv.list', $prefix, record(after => text('perl v/02'), limit => int_(2))),
+        record(entries => array(@rows[3, 4]), more => boolean(1)));
+    fault(-32602, 'nil', 'kv.put', text('perl nil'), RPC::XML::nil->new);
+    my $key = text('perl Ü');
+    my $version = { put('kv.cas', $key, int_(0), text('one')) }->{version}->value;
+    fault(116, "has version $version, not 0", 'kv.cas', $key, int_(0), text('two'));
+    same({ put('kv.cas', $key, int_($version), text('two')) }->{version}, int_($version + 1));
+    my $near = call('kv.get', $key, record(read => text('local')));
+    die shown($near) . "\n" unless $near->{applied}->type =~ /^i/ && $near->{behind}->type =~ /^i/;
+    wrote(call('kv.delete', $key), version => int_($version + 1));
+    wrote(call('kv.delete', $key));
+    same(call('kv.get', $key), record(found => boolean(0)));
+    return 'keys: ' . scalar(@values) . ' values of all types, there and back; versions';
+}
+
+sub requests {
+    my ($key, $once) = (text('perl once'), record(request => text('perl/2')));
+    my $first = call('kv.put', $key, int_(1), $once);
+    same(call_on(2, 'kv.put', $key, int_(1), $once), $first);
+    fault(122, 'perl/2 was another call', 'kv.put', $key, int_(2), $once);
+    fault(121, 'comes after perl/2', 'kv.put', $key, int_(1), record(request => text('perl/1')));
+    fault(114, 'client/sequence', 'kv.put', $key, int_(1), record(request => text('perl')));
+    same(call('synod.outcome', text('perl/2')), record(applied => boolean(1), answer => $first));
+    same(call('synod.outcome', text('perl/3')), record(applied => boolean(0), last => int_(2)));
+    same(call('synod.outcome', text('perl never/1')), record(applied => boolean(0)));
+    same(call('kv.get', $key), record(%$first, found => boolean(1), value => int_(1)));
+    return 'request ids: applied once';
+}
+
+sub watching {
+    my $since = { put('kv.put', text('perl w/other'), int_(0)) }->{counter};
+    my $one   = text('perl w/1');
+    my ($watched, $put) = batch(['kv.watch', text('perl w/'), $since, int_(60000)], ['kv.put', $one, bytes("\0")]);
+    my $event = record(%$put, what => text('put'), key => $one, value => bytes("\0"));
+    same($watched->{events}, array($event));
+    my $gone = record(%{ call('kv.delete', $one) }, what => text('deleted'), key => $one);
+    my $next = told([$event, $gone], $since, 'kv.watch', text('perl w/'));
+    my $quiet = call('kv.watch', text('perl w/'), $next, int_(1));
+    same($quiet, record(events => array(), next => $quiet->{next}));
+    fault(114, 'timeout_ms is above 60000', 'kv.watch', $one, int_(0), int_(60001));
+    return 'watches';
+}
+
+sub board {
+    my $answer = call('board.strong.post', text("first\n<&>"));
+    my %first  = wrote($answer, id => int_($answer->{id}->value));
+    my ($id, $author) = ($first{id}, int_($ports[0]));
+    my $row   = record(%first, text => text("first\n<&>"), author => $author);
+    my $after = record(after => text($id->value - 1));
+    same(call_on(2, 'board.strong.list', $after), array($row));
+    my @events = (record(%$row, what => text('posted')));
+    push @events, record(wrote(call('board.strong.modify', $id, text('Ü')), id => $id), what => text('modified'),
+        author => $author, text => text('Ü'));
+    same(call('board.strong.list', $after)->[0]{text}, text('Ü'));
+    push @events, record(wrote(call('board.strong.delete', $id), id => $id), what => text('deleted'), author => $author);
+    same(call('board.strong.list', $after), array());
+    fault(117, 'no post', 'board.strong.delete', $id);
+    told(\@events, int_($first{counter}->value - 1), 'board.strong.watch');
+    return 'the board';
+}
+
+sub files {
+    my $name = text('perl Ü.txt');
+    my $say  = sub { (message => text(shift)) };
+    my %made = wrote(call('files.create', $name), $say->("CREATED FILE 'perl Ü.txt'"));
+    fault(118, "FILE 'perl Ü.txt' ALREADY EXISTS", 'files.create', $name);
+    my %one = wrote(call('files.append', $name, text('<x> y')), $say->("WROTE '<x> y' TO FILE 'perl Ü.txt'"));
+    my @last = map { $_ => $one{$_} } qw(epoch counter);
+    same(call_on(1, 'files.read', $name), record(name => $name, text => text('<x> y'), lines => int_(1), @last));
+    my ($row) = grep { $_->{name}->value eq $name->value } @{ call('files.list') };
+    same($row, record(name => $name, lines => int_(1), bytes => int_(5), @last));
+    my %gone = wrote(call('files.delete', $name), $say->("DELETED FILE 'perl Ü.txt'"));
+    fault(117, "FILE 'perl Ü.txt' DOESN'T EXIST", 'files.read', $name);
+    my $line = sub { my ($what, %at) = @_; text("$what " . $at{epoch}->value . ' ' . $at{counter}->value) };
+    my @lines = ($line->('create perl Ü.txt', %made), $line->('append perl Ü.txt <x> y', %one));
+    push @lines, $line->('delete perl Ü.txt', %gone);
+    my $found = call('files.history', int_($made{counter}->value - 1));
+    same($found, record(lines => array(@lines), next => $found->{next}));
+    return 'files';
+}
+
+sub locks {
+    my ($name, $ann, $bob, $ttl) = (text('perl lock'), text('ann'), text('bob'), int_(60000));
+    my $held    = call('lock.acquire', $name, $ann, $ttl);
+    my $token   = $held->{token}->value;
+    my $granted = sub { record(granted => boolean(1), token => int_(shift)) };
+    same($held, $granted->($token));
+    same(call('lock.acquire', $name, $bob, $ttl, int_(1)), record(granted => boolean(0)));
+    same(call('lock.renew', $name, $ann, int_($token), $ttl), $held);
+    fault(120, "'ann' does, with token $token", 'lock.renew', $name, $bob);
+    my ($row) = grep { $_->{name}->value eq 'perl lock' } @{ call('lock.list') };
+    my $left = $row->{expires_in_ms};
+    die shown($row) . "\n" unless $left->type =~ /^i/ && $left->value > 0 && $left->value <= 60000;
+    same($row, record(name => $name, owner => $ann, token => int_($token), queue => array(), expires_in_ms => $left));
+    my $fence = record(token => int_($token), lock => $name);
+    my %put   = put('kv.put', text('perl fenced'), int_(1), $fence);
+    my ($next, $let_go) = batch(['lock.acquire', $name, $bob, $ttl, $ttl], ['lock.release', $name, $ann, int_($token)]);
+    wrote($let_go, released => boolean(1));
+    die shown($next) . "\n" unless $next->{token}->value > $token;
+    same($next, $granted->($next->{token}->value));
+    fault(119, "token $token does not hold", 'kv.put', text('perl fenced'), int_(2), $fence);
+    fault(114, 'kv and files', 'board.strong.post', text('x'), $fence);
+    wrote(call('lock.release', $name, $bob), released => boolean(1));
+    same(call('kv.get', text('perl fenced')), record(%put, found => boolean(1), value => int_(1)));
+    return 'locks, queues and tokens';
+}
+
+# What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
+sub messages {
+    my @names = map { $_->value } @{ call('system.listMethods') };
+    my $envelope = record(from => int_($ports[1]), to => int_($ports[0]), generation => call('status')->{generation});
+    for my $name (grep { /^(log|bully)\./ && !/^bully\.(status|elect)$/ } @names) {
+        fault(-32602, 'is missing', $name);
+        fault(-32602, 'lacks a member', $name, record(), $envelope) if $name ne 'log.blank';
+    }
+    die "no status\n" unless call('bully.elect')->{votes}->value;
+    led();
+    return "the nodes' own messages";
+}
+
 sub restarting {
     my $before = call('status')->{generation}->value;
     for my $node (0 .. 2) {
@@ -307,6 +496,7 @@ sub everything {
 }
 
 for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&introspection, \&about, \&multicall, \&validator1,
-    \&faults, \&credentials, \&restarting, \&everything) {
+    \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&messages, \&credentials,
+    \&restarting, \&everything) {
     print $part->() . "\n";
 }

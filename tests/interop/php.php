@@ -280,6 +280,201 @@ $parts[] = function () use ($ports, &$called): string {
     return 'faults with code and text';
 };
 
+// Nodes start unproven: nothing that is agreed upon is served before all have met, and elected.
+$led = function (): string {
+    until('a leader', function () {
+        $rows = array_map(fn ($node) => call_on($node, 'bully.status'), [0, 1, 2]);
+        $leaders = array_unique(array_map(fn ($row) => $row['leader'] ?? 0, $rows));
+        if (count($leaders) !== 1 || $leaders[0] === 0 || in_array(false, array_column($rows, 'votes'), true)) {
+            return false;
+        }
+        $kinds = ['leader' => 'int', 'epoch' => 'string', 'state' => 'string', 'eligible' => 'bool', 'hears' => 'array'];
+        $kinds += ['votes' => 'bool', 'length' => 'int', 'committed' => 'int', 'applied' => 'int', 'snapshot' => 'int'];
+        $kinds += ['state_hash' => 'string', 'waiting' => 'int'];
+        foreach ($rows as $row) {
+            same(array_map('get_debug_type', $row), $kinds);
+        }
+        return true;
+    });
+    return 'a leader';
+};
+$parts[] = $led;
+
+/** A write's answer has its place in the log, and these members; gives the place. */
+function wrote(array $answer, array $others = []): array
+{
+    $place = array_intersect_key($answer, ['epoch' => 0, 'counter' => 0]);
+    same(array_map('get_debug_type', $place), ['epoch' => 'int', 'counter' => 'int'], shown($answer));
+    same($answer, $place + $others);
+    return $place;
+}
+
+/** Gives the version, too, which a key keeps growing from even after it was deleted. */
+function put(string $method, ...$args): array
+{
+    $answer = call($method, ...$args);
+    same(is_int($answer['version'] ?? null), true, shown($answer));
+    return wrote($answer, ['version' => $answer['version']]) + ['version' => $answer['version']];
+}
+
+/** Calls of a batch are all begun before any is waited for. */
+function batch(array ...$calls): array
+{
+    global $called;
+    foreach ($calls as [$name]) {
+        $called[$name] = true;
+    }
+    $one = fn (array $call) => ['methodName' => $call[0], 'params' => array_slice($call, 1)];
+    return array_map(fn ($answer) => $answer[0] ?? $answer, call('system.multicall', array_map($one, $calls)));
+}
+
+/** Exactly these events are told, on and on from where the last call left off. */
+function told(array $events, int $since, string $method, ...$args): int
+{
+    $found = [];
+    while (count($found) < count($events)) {
+        $answer = call($method, ...[...$args, $since, 60000]);
+        same(array_map('get_debug_type', $answer), ['events' => 'array', 'next' => 'int']);
+        $found = [...$found, ...$answer['events']];
+        $since = $answer['next'];
+    }
+    same($found, $events, $method);
+    return $since;
+}
+
+$parts[] = function (): string {
+    $values = [0, -2147483648, 2147483647, true, false, 0.5, '', ' ', '<&>"\']]>', "a\tb\nc", 'Grüße 😀'];
+    $values = [...$values, str_repeat('x', 10000), typed(implode(array_map('chr', range(0, 255))), 'base64')];
+    $values = [...$values, [], [1, 'two', [3.5, true]], ['a' => 1, 'Ü' => ['b' => [['c' => 'd']]]]];
+    $rows = [];
+    foreach ($values as $at => $value) {
+        $key = sprintf('php v/%02d', $at);
+        $answer = put('kv.put', $key, $value);
+        foreach ([0, 1, 2] as $node) {
+            same(call_on($node, 'kv.get', $key), $answer + ['found' => true, 'value' => $value], $key);
+        }
+        $rows[] = ['key' => $key, 'value' => $value, 'version' => $answer['version']];
+    }
+    same(call('kv.list', 'php v/'), ['entries' => $rows, 'more' => false]);
+    $found = call('kv.list', 'php v/', ['after' => 'php v/02', 'limit' => 2]);
+    same($found, ['entries' => array_slice($rows, 3, 2), 'more' => true]);
+    put('kv.put', 'php moment', typed('20261120T09:44:00', 'datetime'));
+    $moment = call('kv.get', 'php moment')['value'];
+    same([$moment->xmlrpc_type, $moment->scalar], ['datetime', '20261120T09:44:00']);
+    $version = put('kv.cas', 'php Ü', 0, 'one')['version'];
+    fault(116, "has version $version, not 0", 'kv.cas', 'php Ü', 0, 'two');
+    same(put('kv.cas', 'php Ü', $version, 'two')['version'], $version + 1);
+    $near = call('kv.get', 'php Ü', ['read' => 'local']);
+    same([get_debug_type($near['applied']), get_debug_type($near['behind'])], ['int', 'int']);
+    wrote(call('kv.delete', 'php Ü'), ['version' => $version + 1]);
+    wrote(call('kv.delete', 'php Ü'));
+    same(call('kv.get', 'php Ü'), ['found' => false]);
+    return 'keys: ' . count($values) + 1 . ' values of all types, there and back; versions';
+};
+
+$parts[] = function (): string {
+    $once = ['request' => 'php/2'];
+    $first = put('kv.put', 'php once', 1, $once);
+    same(call_on(2, 'kv.put', 'php once', 1, $once), $first);
+    fault(122, 'php/2 was another call', 'kv.put', 'php once', 2, $once);
+    fault(121, 'comes after php/2', 'kv.put', 'php once', 1, ['request' => 'php/1']);
+    fault(114, 'client/sequence', 'kv.put', 'php once', 1, ['request' => 'php']);
+    same(call('synod.outcome', 'php/2'), ['applied' => true, 'answer' => $first]);
+    same(call('synod.outcome', 'php/3'), ['applied' => false, 'last' => 2]);
+    same(call('synod.outcome', 'php never/1'), ['applied' => false]);
+    same(call('kv.get', 'php once'), $first + ['found' => true, 'value' => 1]);
+    return 'request ids: applied once';
+};
+
+$parts[] = function (): string {
+    $since = put('kv.put', 'php w/other', 0)['counter'];
+    [$found, $answer] = batch(['kv.watch', 'php w/', $since, 60000], ['kv.put', 'php w/1', [0.5]]);
+    $event = $answer + ['what' => 'put', 'key' => 'php w/1', 'value' => [0.5]];
+    same($found['events'], [$event]);
+    $gone = call('kv.delete', 'php w/1') + ['what' => 'deleted', 'key' => 'php w/1'];
+    $last = told([$event, $gone], $since, 'kv.watch', 'php w/');
+    $quiet = call('kv.watch', 'php w/', $last, 1);
+    same($quiet, ['events' => [], 'next' => $quiet['next']]);
+    fault(114, 'timeout_ms is above 60000', 'kv.watch', 'php w/', 0, 60001);
+    return 'watches';
+};
+
+$parts[] = function () use ($ports): string {
+    $posted = call('board.strong.post', "first\n<&>");
+    $id = $posted['id'];
+    $place = wrote($posted, ['id' => $id]);
+    $row = $place + ['id' => $id, 'text' => "first\n<&>", 'author' => $ports[0]];
+    $after = ['after' => (string) ($id - 1)];
+    same(call_on(2, 'board.strong.list', $after), [$row]);
+    $events = [$row + ['what' => 'posted']];
+    $events[] = wrote(call('board.strong.modify', $id, 'Ü'), ['id' => $id])
+        + ['what' => 'modified', 'id' => $id, 'author' => $ports[0], 'text' => 'Ü'];
+    same(array_column(call('board.strong.list', $after), 'text'), ['Ü']);
+    $events[] = wrote(call('board.strong.delete', $id), ['id' => $id])
+        + ['what' => 'deleted', 'id' => $id, 'author' => $ports[0]];
+    same(call('board.strong.list', $after), []);
+    fault(117, "no post $id", 'board.strong.delete', $id);
+    told($events, $place['counter'] - 1, 'board.strong.watch');
+    return 'the board';
+};
+
+$parts[] = function (): string {
+    $name = 'php Ü.txt';
+    $made = wrote(call('files.create', $name), ['message' => "CREATED FILE '$name'"]);
+    fault(118, "FILE '$name' ALREADY EXISTS", 'files.create', $name);
+    $one = wrote(call('files.append', $name, '<x> y'), ['message' => "WROTE '<x> y' TO FILE '$name'"]);
+    same(call_on(1, 'files.read', $name), $one + ['name' => $name, 'text' => '<x> y', 'lines' => 1]);
+    $rows = array_values(array_filter(call('files.list'), fn ($row) => $row['name'] === $name));
+    same($rows, [$one + ['name' => $name, 'lines' => 1, 'bytes' => 5]]);
+    $gone = wrote(call('files.delete', $name), ['message' => "DELETED FILE '$name'"]);
+    fault(117, "FILE '$name' DOESN'T EXIST", 'files.read', $name);
+    $found = call('files.history', $made['counter'] - 1);
+    $line = fn (string $command, array $at) => "$command {$at['epoch']} {$at['counter']}";
+    $lines = [$line("create $name", $made), $line("append $name <x> y", $one), $line("delete $name", $gone)];
+    same($found, ['lines' => $lines, 'next' => $found['next']]);
+    return 'files';
+};
+
+$parts[] = function (): string {
+    $name = 'php lock';
+    $held = call('lock.acquire', $name, 'ann', 60000);
+    $token = $held['token'];
+    same([get_debug_type($token), $held], ['int', ['granted' => true, 'token' => $token]]);
+    same(call('lock.acquire', $name, 'bob', 60000, 1), ['granted' => false]);
+    same(call('lock.renew', $name, 'ann', $token, 60000), $held);
+    fault(120, "'ann' does, with token $token", 'lock.renew', $name, 'bob');
+    [$row] = array_values(array_filter(call('lock.list'), fn ($row) => $row['name'] === $name));
+    $left = $row['expires_in_ms'];
+    same(is_int($left) && 0 < $left && $left <= 60000, true);
+    same($row, ['name' => $name, 'owner' => 'ann', 'token' => $token, 'queue' => [], 'expires_in_ms' => $left]);
+    $fence = ['token' => $token, 'lock' => $name];
+    $answer = put('kv.put', 'php fenced', 1, $fence);
+    $acquire = ['lock.acquire', $name, 'bob', 60000, 60000];
+    [$next, $released] = batch($acquire, ['lock.release', $name, 'ann', $token]);
+    wrote($released, ['released' => true]);
+    same($next, ['granted' => true, 'token' => $next['token']]);
+    same($next['token'] > $token, true);
+    fault(119, "token $token does not hold", 'kv.put', 'php fenced', 2, $fence);
+    fault(114, 'kv and files', 'board.strong.post', 'x', $fence);
+    wrote(call('lock.release', $name, 'bob'), ['released' => true]);
+    same(call('kv.get', 'php fenced'), $answer + ['found' => true, 'value' => 1]);
+    return 'locks, queues and tokens';
+};
+
+// What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
+$parts[] = function () use ($ports, $led): string {
+    $envelope = ['from' => $ports[1], 'to' => $ports[0], 'generation' => call('status')['generation']];
+    foreach (array_diff(call('system.listMethods'), ['bully.status', 'bully.elect']) as $name) {
+        if (preg_match('/^(log|bully)\./', $name)) {
+            fault(-32602, 'is missing', $name);
+            $name === 'log.blank' || fault(-32602, 'lacks a member', $name, ['none' => 0], $envelope);
+        }
+    }
+    same(call('bully.elect')['votes'], true);
+    $led();
+    return "the nodes' own messages";
+};
+
 $parts[] = function () use ($guarded, $secret): string {
     $as = fn (string $who) => 'Authorization: Basic ' . base64_encode($who) . "\r\n";
     foreach (['', $as('alice:wrong'), $as("bob:$secret")] as $header) {

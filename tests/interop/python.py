@@ -5,6 +5,7 @@ Standard library only. Prints a line for each thing that was checked; ends with 
 """
 
 import sys
+import threading
 import time
 from base64 import b64encode
 from datetime import datetime
@@ -46,7 +47,7 @@ def fault(code, text, method, *args):
         same(found.faultCode, code, f"{method}{args}: {found.faultString}")
         assert text in found.faultString, f"{method}{args}: {found.faultString!r} does not say {text!r}"
     else:
-        raise AssertionError(f"{method}{args}: no fault, but {result!r}")
+        raise AssertionError(f"{method}{args}: no fault, but {repr(result):.2000}")
 
 
 def until(what, look):
@@ -264,6 +265,380 @@ def credentials():
     return "credentials"
 
 
+def led():
+    """Nodes start unproven: nothing that is agreed upon is served before all have met, and elected."""
+
+    def one_leader():
+        rows = [call("bully.status", on=node) for node in NODES]
+        leaders = {row.get("leader") for row in rows}
+        return len(leaders) == 1 and None not in leaders and all(row["votes"] for row in rows) and rows
+
+    for row in until("a leader", one_leader):
+        kinds = {"leader": int, "epoch": str, "state": str, "eligible": bool, "hears": list, "votes": bool, "length": int}
+        kinds |= {"committed": int, "applied": int, "snapshot": int, "state_hash": str, "waiting": int}
+        same({name: type(value) for name, value in row.items()}, kinds)
+        assert row["leader"] in PORTS and row["epoch"].endswith(f".{row['leader']}"), row
+    return "a leader"
+
+
+def wrote(answer, **others):
+    """A write's answer has its place in the log, and these members; gives the place."""
+    place = {name: answer[name] for name in ("epoch", "counter")}
+    same({name: type(value) for name, value in place.items()}, {"epoch": int, "counter": int})
+    same(answer, place | others)
+    return place
+
+
+def put(*args, on=NODE, method="kv.put"):
+    """Sets a key; gives the place and the version, which a key keeps growing from even after it was deleted."""
+    answer = call(method, *args, on=on)
+    same(type(answer["version"]), int)
+    assert answer["version"] > 0, answer
+    return wrote(answer, version=answer["version"]) | {"version": answer["version"]}
+
+
+def meanwhile(method, *args):
+    """Calls a method on the second node from another thread; gives what waits for the answer."""
+    CALLED.add(method)
+    answers = []
+
+    def run():
+        with ServerProxy(f"http://127.0.0.1:{PORTS[1]}", use_builtin_types=True) as own:
+            answers.append(getattr(own, method)(*args))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def wait():
+        thread.join(80)
+        assert answers, f"{method}{args}: no answer"
+        return answers[0]
+
+    return wait
+
+
+def told(events, method, *args):
+    """Exactly these events are told, on and on from `since`, which is the last of the arguments; gives what is next.
+
+    A node tells what it has applied, which may be less than what the leader has answered.
+    """
+    *args, since = args
+    found = []
+    while len(found) < len(events):
+        answer = call(method, *args, since, 60000)
+        same({name: type(value) for name, value in answer.items()}, {"events": list, "next": int})
+        assert answer["events"] and answer["next"] >= answer["events"][-1]["counter"], answer
+        found += answer["events"]
+        since = answer["next"]
+    same(found, events)
+    return since
+
+
+def quiet(since, method, *args):
+    """Nothing happened after that, and that is what is said when the time is over."""
+    answer = call(method, *args)
+    same(answer, {"events": [], "next": answer["next"]})
+    assert answer["next"] >= since, answer
+
+
+def keys():
+    values = [0, -(2**31), 2**31 - 1, True, False, 0.5, 1e22, "", " ", "<&>\"']]>", "a\tb\nc", "Grüße 😀", "x" * 10000]
+    values += [bytes(range(256)), b"", datetime(2026, 11, 20, 9, 44, 0)]
+    values += [[], [1, "two", [3.5, True]], {}, {"a": 1, "": "", "Ü": {"b": [{"c": b"\0"}]}}]
+    last, rows = 0, []
+    for at, value in enumerate(values):
+        place = put(f"python v/{at:02}", value)
+        assert place["counter"] > last, place
+        last = place["counter"]
+        rows.append({"key": f"python v/{at:02}", "value": value, "version": place["version"]})
+        for node in NODES:
+            found = call("kv.get", f"python v/{at:02}", on=node)
+            same(found, {"found": True, "value": value} | place, repr(value))
+    same(call("kv.list", "python v/"), {"entries": rows, "more": False})
+    same(call("kv.list", "python v/", {"limit": 3}), {"entries": rows[:3], "more": True})
+    after = {"after": "python v/02", "limit": 100, "deadline_ms": 20000}
+    same(call("kv.list", "python v/", after), {"entries": rows[3:], "more": False})
+    same(call("kv.list", "python never"), {"entries": [], "more": False})
+    for value in [None, [None], {"a": None}]:
+        fault(-32602, "nil", "kv.put", "python nil", value)
+    same(call("kv.get", "python nil"), {"found": False})
+    return f"keys: {len(values)} values of all types, there and back"
+
+
+def versions():
+    key = "python Ü/2"
+    place = put(key, 0, "one", method="kv.cas")
+    first = place["version"]
+    fault(116, f"has version {first}, not 0", "kv.cas", key, 0, "two")
+    fault(116, f"has version {first}, not {first + 7}", "kv.cas", key, first + 7, "two")
+    fault(116, "does not exist", "kv.cas", "python never", 1, "two")
+    same(call("kv.get", key), {"found": True, "value": "one"} | place)
+    same(put(key, first, 2, method="kv.cas", on=NODES[1])["version"], first + 1)
+    same(put(key, [3])["version"], first + 2)
+    wrote(call("kv.delete", key), version=first + 2)
+    wrote(call("kv.delete", key))
+    same(call("kv.get", key), {"found": False})
+    assert put(key, "anew")["version"] > first + 2
+    return "versions and compare-and-set"
+
+
+def local_reads():
+    place = put("python local", 1.5)
+
+    def near(node):
+        found = call("kv.get", "python local", {"read": "local"}, on=node)
+        freshness = {name: found.pop(name) for name in ("applied", "behind")}
+        same({name: type(value) for name, value in freshness.items()}, {"applied": int, "behind": int})
+        return freshness["applied"] >= place["counter"] and found
+
+    for node in NODES:
+        same(until("the entry", lambda: near(node)), {"found": True, "value": 1.5} | place)
+    same(call("kv.get", "python local", {"read": "linearizable"}), {"found": True, "value": 1.5} | place)
+    made = wrote(call("files.create", "python local"), message="CREATED FILE 'python local'")
+    found = until("the file", lambda: perhaps("files.read", "python local", {"read": "local"}))
+    assert found["applied"] >= made["counter"] and found["behind"] >= 0, found
+    listed = call("kv.list", "python local", {"read": "local"})
+    assert listed["applied"] >= place["counter"] and listed["behind"] >= 0, listed
+    fault(-32602, "read", "kv.get", "python local", {"read": "eventual"})
+    fault(-32602, "reed", "kv.get", "python local", {"reed": "local"})
+    return "local reads"
+
+
+def perhaps(*args):
+    """A read of something that may not be here yet."""
+    try:
+        return call(*args)
+    except Fault as found:
+        same(found.faultCode, 117)
+        return None
+
+
+def requests():
+    first = call("kv.put", "python once", 1, {"request": "python/2"})
+    same(call("kv.put", "python once", 1, {"request": "python/2"}, on=NODES[2]), first)
+    same(call("kv.put", "python once", 1, {"request": "python/2", "deadline_ms": 20000}), first)
+    same(call("kv.get", "python once"), {"found": True, "value": 1} | first)
+    fault(122, "python/2 was another call", "kv.put", "python once", 2, {"request": "python/2"})
+    same(call("synod.outcome", "python/2"), {"applied": True, "answer": first})
+    same(call("synod.outcome", "python/3"), {"applied": False, "last": 2})
+    same(call("synod.outcome", "python never/1"), {"applied": False})
+    fault(117, "no post 2000000000", "board.strong.modify", 2000000000, "x", {"request": "python/3"})
+    refused = call("synod.outcome", "python/3", {"deadline_ms": 20000})
+    text = refused.pop("fault_string")
+    same(refused, {"applied": True, "fault_code": 117})
+    assert "no post 2000000000" in text, text
+    fault(121, "comes after python/3", "kv.put", "python once", 1, {"request": "python/2"})
+    same(call("synod.outcome", "python/2"), {"applied": False, "last": 3})
+    for id in ["", "python", "python/", "/1", "python/-1", "python/x", f"python/{2**64}"]:
+        fault(114, "client/sequence", "kv.put", "python once", 3, {"request": id})
+    fault(114, "client/sequence", "synod.outcome", "python")
+    same(call("kv.get", "python once"), {"found": True, "value": 1} | first)
+    return "request ids: applied once"
+
+
+def watching():
+    since = call("kv.put", "python w/other", 0)["counter"]
+    quiet(since, "kv.watch", "python w/a", since, 0)
+    waits = meanwhile("kv.watch", "python w/a", since, 60000)
+    one = {"what": "put", "key": "python w/a1", "value": {"x": [b"\0"]}} | call("kv.put", "python w/a1", {"x": [b"\0"]})
+    found = waits()
+    same(found, {"events": [one], "next": found["next"]})
+    call("kv.put", "python w/b", 1)
+    two = {"what": "put", "key": "python w/a2", "value": "2"} | call("kv.put", "python w/a2", "2")
+    three = {"what": "deleted", "key": "python w/a1"} | call("kv.delete", "python w/a1")
+    last = told([one, two, three], "kv.watch", "python w/a", since)
+    told([two, three], "kv.watch", "python w/a", found["next"])
+    quiet(last, "kv.watch", "python w/a", last, 30)
+    fault(114, "timeout_ms is above 60000", "kv.watch", "python w/a", 0, 60001)
+    fault(114, "timeout_ms is above 60000", "board.strong.watch", 0, 60001)
+    return "watches"
+
+
+def forgetting():
+    """What a node keeps for watchers is bounded: whoever asks for more than that is told to list anew."""
+    large = "x" * 1000000
+    for _ in range(9):
+        last = call("kv.put", "python large", large, {"deadline_ms": 60000})
+    until("the last of them", lambda: call("bully.status")["applied"] >= last["counter"])
+    fault(123, "list anew", "kv.watch", "", 0, 0)
+    gone = {"what": "deleted", "key": "python large"} | call("kv.delete", "python large")
+    told([gone], "kv.watch", "python large", last["counter"])
+    return "what is not kept"
+
+
+def board():
+    posted = call("board.strong.post", "first\n<&>")
+    first = posted["id"]
+    place = wrote(posted, id=first)
+    other = call("board.strong.post", "Grüße 😀", on=NODES[1])
+    second = other["id"]
+    assert type(second) is int and second > first, (first, second)
+    rows = [{"id": first, "text": "first\n<&>", "author": PORTS[0]} | place]
+    rows += [{"id": second, "text": "Grüße 😀", "author": PORTS[1]} | wrote(other, id=second)]
+    for node in NODES:
+        same([row for row in call("board.strong.list", on=node) if row["id"] >= first], rows)
+    same(call("board.strong.list", {"after": str(first)}), rows[1:])
+    same(call("board.strong.list", {"after": str(first - 1), "limit": 1}), rows[:1])
+    fault(114, "the id of a post", "board.strong.list", {"after": "first"})
+    changed = wrote(call("board.strong.modify", first, "changed", on=NODES[2]), id=first)
+    gone = wrote(call("board.strong.delete", second), id=second)
+    fault(117, f"no post {second}", "board.strong.delete", second)
+    fault(117, f"no post {second}", "board.strong.modify", second, "x")
+    (row,) = call("board.strong.list", {"after": str(first - 1)})
+    same((row["id"], row["text"], row["author"]), (first, "changed", PORTS[0]))
+    assert type(call("board.strong.list", {"read": "local"})) is list
+    events = [{"what": "posted", "text": row["text"]} | {k: row[k] for k in ("id", "author", "epoch", "counter")} for row in rows]
+    events += [{"what": "modified", "id": first, "author": PORTS[2], "text": "changed"} | changed]
+    events += [{"what": "deleted", "id": second, "author": PORTS[0]} | gone]
+    since = told(events, "board.strong.watch", place["counter"] - 1)
+    waits = meanwhile("board.strong.watch", since, 60000)
+    third = call("board.strong.post", "third")
+    assert third["id"] > second, third
+    same(waits()["events"], [{"what": "posted", "author": PORTS[0], "text": "third"} | third])
+    told([{"what": "posted", "author": PORTS[0], "text": "third"} | third], "board.strong.watch", since)
+    fault(113, "larger than 65536", "board.strong.post", "x" * 65537)
+    return "the board"
+
+
+def files():
+    name = "python Ü.txt"
+    made = wrote(call("files.create", name), message=f"CREATED FILE '{name}'")
+    fault(118, f"FILE '{name}' ALREADY EXISTS", "files.create", name)
+    one = wrote(call("files.append", name, "Lorem <ipsum>"), message=f"WROTE 'Lorem <ipsum>' TO FILE '{name}'")
+    two = wrote(call("files.append", name, "", on=NODES[1]), message=f"WROTE '' TO FILE '{name}'")
+    whole = {"name": name, "text": "Lorem <ipsum>\n", "lines": 2} | two
+    for node in NODES:
+        same(call("files.read", name, on=node), whole)
+    (row,) = [row for row in call("files.list", {"deadline_ms": 20000}) if row["name"] == name]
+    same(row, {"name": name, "lines": 2, "bytes": 13} | two)
+    gone = wrote(call("files.delete", name), message=f"DELETED FILE '{name}'")
+    for method, *args in [("read",), ("append", "x"), ("delete",)]:
+        fault(117, f"FILE '{name}' DOESN'T EXIST", f"files.{method}", name, *args)
+    assert name not in [row["name"] for row in call("files.list")]
+    commands = [("create", made), ("append", one), ("append", two), ("delete", gone)]
+    rests = ["", " Lorem <ipsum>", " ", ""]
+    lines = [f"{word} {name}{rest} {at['epoch']} {at['counter']}" for (word, at), rest in zip(commands, rests)]
+    for since, rest in [(made["counter"] - 1, lines), (two["counter"], lines[3:]), (gone["counter"], [])]:
+        found = call("files.history", since, {"read": "linearizable"})
+        same(found, {"lines": rest, "next": found["next"]})
+        assert found["next"] >= gone["counter"], found
+    same(call("files.history")["lines"][-4:], lines)
+    for bad in ["", "a\nb"]:
+        fault(114, "the name of a file is empty or has control characters", "files.create", bad)
+    fault(113, "the name of a file of 256 bytes", "files.create", "x" * 256)
+    # A name is a key of a map: nothing is opened, and none of these is special.
+    for odd in ["../../escape", "/etc/passwd", ".."]:
+        wrote(call("files.create", odd), message=f"CREATED FILE '{odd}'")
+        same(call("files.read", odd)["text"], "")
+        wrote(call("files.delete", odd), message=f"DELETED FILE '{odd}'")
+    return "files"
+
+
+def locks():
+    name = "python lock"
+
+    def row():
+        (found,) = [row for row in call("lock.list") if row["name"] == name]
+        return found
+
+    held = call("lock.acquire", name, "ann", 60000)
+    token = held["token"]
+    assert type(token) is int, held
+    same(held, {"granted": True, "token": token})
+    same(call("lock.acquire", name, "bob", 60000, 0), {"granted": False})
+    same(call("lock.acquire", name, "bob", 60000, 1), {"granted": False})
+    same(call("lock.acquire", name, "ann", 60000, 0, {"deadline_ms": 20000}), held)
+    same(call("lock.renew", name, "ann"), held)
+    same(call("lock.renew", name, "ann", token, 50000), held)
+    fault(120, f"'bob' does not hold lock '{name}': 'ann' does, with token {token}", "lock.renew", name, "bob")
+    fault(120, "'ann' does not hold", "lock.release", name, "ann", token + 1)
+    fault(120, "and nobody does", "lock.release", "python never", "ann")
+    found = row()
+    left = found.pop("expires_in_ms")
+    assert type(left) is int and 0 < left <= 50000, left
+    same(found, {"name": name, "owner": "ann", "token": token, "queue": []})
+    fenced = {"token": token, "lock": name}
+    put("python fenced", 1, fenced)
+    put("python fenced", 2, {"token": token})
+    fault(119, f"token {token} does not hold lock 'other'", "kv.put", "python fenced", 3, {"token": token, "lock": "other"})
+    fault(114, "lock without a token", "kv.put", "python fenced", 3, {"lock": name})
+    for method, *args in [("board.strong.post", "x"), ("lock.release", name, "ann", token)]:
+        fault(114, "the option token is for writes of kv and files", method, *args, fenced)
+    # Two wait, in the order in which they came; letting go, or leaving the queue, brings on the next.
+    bob = meanwhile("lock.acquire", name, "bob", 60000, 60000, {"deadline_ms": 60000})
+    until("bob in the queue", lambda: row()["queue"] == ["bob"])
+    cid = meanwhile("lock.acquire", name, "cid", 60000, 60000)
+    until("cid in the queue", lambda: row()["queue"] == ["bob", "cid"])
+    wrote(call("lock.release", name, "cid"), released=True)
+    same(cid(), {"granted": False})
+    wrote(call("lock.release", name, "ann", token), released=True)
+    newer = bob()
+    assert newer["token"] > token, newer
+    same(newer, {"granted": True, "token": newer["token"]})
+    for method, *args in [("kv.put", 3), ("kv.cas", 2, 3), ("kv.delete",), ("files.create",)]:
+        fault(119, f"token {token} does not hold lock '{name}', token {newer['token']} does", method, "python fenced", *args, fenced)
+    same(call("kv.get", "python fenced")["value"], 2)
+    wrote(call("lock.release", name, "bob", newer["token"], {"request": "python lock/1"}), released=True)
+    # A grant ends by itself.
+    short = call("lock.acquire", name, "ann", 1)["token"]
+    last = call("lock.acquire", name, "bob", 60000, 60000)
+    assert last["granted"] and last["token"] > short > newer["token"], (last, short)
+    fault(119, f"token {short} does not hold", "files.create", "python late", {"token": short})
+    wrote(call("lock.release", name, "bob"), released=True)
+    fault(114, "a time to live of 0 ms is not between 1 and 86400000", "lock.acquire", name, "ann", 0)
+    fault(114, "a time to wait of 86400001 ms", "lock.acquire", name, "ann", 1, 86400001)
+    fault(114, "the name of an owner is empty", "lock.acquire", name, "", 1)
+    same([row for row in call("lock.list", {"read": "linearizable"}) if row["name"] == name], [])
+    return "locks, queues and tokens"
+
+
+def options():
+    writes = [("kv.put", 1), ("kv.delete",), ("kv.cas", 0, 1), ("board.strong.post",), ("files.create",), ("files.delete",)]
+    writes += [("files.append", "x"), ("lock.acquire", "ann", 1, 0), ("lock.release", "ann", 1), ("lock.renew", "ann", 1, 1)]
+    for method, *args in writes + [("kv.get",), ("kv.list",), ("files.read",)]:
+        fault(114, "deadline_ms is above 60000", method, "python option", *args, {"deadline_ms": 60001})
+        fault(-32602, "deadline", method, "python option", *args, {"deadline": 1})
+    for method in ["board.strong.list", "files.list", "lock.list"]:
+        fault(114, "deadline_ms is above 60000", method, {"deadline_ms": 60001})
+    fault(113, "a key of 1025 bytes is larger than 1024", "kv.put", "x" * 1025, 1)
+    fault(113, "larger than 1048576", "kv.put", "python option", "x" * 2**20)
+    for bad in ["", "a\tb"]:
+        fault(114, "a key is empty or has control characters", "kv.put", bad, 1)
+    fault(114, "the name of a client", "kv.put", "python option", 1, {"request": "a\tb/1"})
+    same(call("kv.get", "python option"), {"found": False})
+    return "options"
+
+
+def messages():
+    """What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing."""
+    names = [name for name in call("system.listMethods") if name.startswith(("log.", "bully."))]
+    names = [name for name in names if name not in ("bully.status", "bully.elect")]
+    same(len(names), 20)
+    before = call("bully.status")
+    envelope = {"from": PORTS[1], "to": PORTS[0], "generation": call("status")["generation"]}
+    alice = ServerProxy(f"http://alice:{SECRET}@127.0.0.1:{GUARDED}")
+    for name in names:
+        fault(-32602, "is missing", name)
+        fault(-32602, "parameter 2", name, {})
+        fault(-32602, "member from is missing", name, {}, {})
+        fault(-32602, "expected a struct", name, 5, envelope)
+        fault(-32602, "", name, {}, envelope, 1)
+        if name != "log.blank":
+            fault(-32602, f"{name} lacks a member, or has one that cannot be meant", name, {}, envelope)
+    fault(111, "the message is for", "log.blank", {}, envelope | {"to": PORTS[1]})
+    try:
+        raise AssertionError(f"no fault, but {alice.log.blank({}, {'from': 1, 'to': 1, 'generation': 1})}")
+    except Fault as found:
+        same(found.faultCode, 115)
+    same({k: call("bully.status")[k] for k in ("leader", "epoch")}, {k: before[k] for k in ("leader", "epoch")})
+    fault(-32602, "", "bully.status", 1)
+    elected = call("bully.elect")
+    assert elected.keys() - {"leader", "epoch"} == before.keys() - {"leader", "epoch"}, elected
+    led()
+    put("python elected", 1, {"deadline_ms": 60000})
+    return "the nodes' own messages"
+
+
 def restarting():
     before = call("status")["generation"]
     for port, node in zip(PORTS, NODES):
@@ -281,5 +656,6 @@ def everything():
 
 
 PARTS = [values, own_types, large_ints, nil, phases, learning, gates, introspection, about, multicall, validator1, faults]
+PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, messages]
 for part in PARTS + [credentials, restarting, everything]:
     print(part(), flush=True)

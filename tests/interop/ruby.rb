@@ -246,6 +246,181 @@ def credentials
   "credentials"
 end
 
+# Nodes start unproven: nothing that is agreed upon is served before all have met, and elected.
+def led
+  kinds = { "leader" => Integer, "epoch" => String, "state" => String, "hears" => Array, "length" => Integer,
+            "committed" => Integer, "applied" => Integer, "snapshot" => Integer, "state_hash" => String,
+            "waiting" => Integer, "eligible" => TrueClass, "votes" => TrueClass }
+  until_so("a leader") do
+    rows = (0..2).map { |node| call_on(node, "bully.status") }
+    next false unless rows.map { |row| row["leader"] }.uniq.then { |all| all.size == 1 && all[0] }
+    next false unless rows.all? { |row| row["votes"] && row["eligible"] }
+    rows.each { |row| same(row.transform_values(&:class), kinds) }
+  end
+  "a leader"
+end
+
+# A write's answer has its place in the log, and these members; gives the place.
+def wrote(answer, others = {})
+  place = answer.slice("epoch", "counter")
+  same(place.transform_values(&:class), { "epoch" => Integer, "counter" => Integer })
+  same(answer, place.merge(others))
+  place
+end
+
+# Gives the version, too, which a key keeps growing from even after it was deleted.
+def put(method, *args)
+  answer = call(method, *args)
+  wrote(answer, { "version" => Integer(answer["version"]) })
+  answer
+end
+
+# Calls of a batch are all begun before any is waited for.
+def batch(*calls)
+  calls.each { |name, *| CALLED[name] = true }
+  NODES[0].multicall(*calls)
+end
+
+# Exactly these events are told, on and on from where the last call left off.
+def told(events, since, method, *args)
+  found = []
+  while found.size < events.size
+    answer = call(method, *args, since, 60_000)
+    same(answer.transform_values(&:class), { "events" => Array, "next" => Integer })
+    found += answer["events"]
+    since = answer["next"]
+  end
+  same(found, events, method)
+  since
+end
+
+def keys
+  values = [0, -(2**31), 2**31 - 1, true, false, 0.5, "", " ", "<&>\"']]>", "a\tb\nc", "Grüße 😀", "x" * 10_000]
+  values += [DateValue.new(2026, 11, 20, 9, 44, 0), [], [1, "two", [3.5, true]], {}]
+  values += [{ "a" => 1, "" => "", "Ü" => { "b" => [{ "c" => "d" }] } }]
+  bytes = (0..255).to_a.pack("C*")
+  pairs = values.map { |value| [value, value] } + [[sent(bytes), bytes]]
+  rows = pairs.each_with_index.map do |(given, value), at|
+    key = format("ruby v/%02d", at)
+    answer = put("kv.put", key, given)
+    (0..2).each { |node| same(call_on(node, "kv.get", key), answer.merge("found" => true, "value" => value), key) }
+    { "key" => key, "value" => value, "version" => answer["version"] }
+  end
+  same(call("kv.list", "ruby v/"), { "entries" => rows, "more" => false })
+  options = { "after" => "ruby v/02", "limit" => 2 }
+  same(call("kv.list", "ruby v/", options), { "entries" => rows[3, 2], "more" => true })
+  fault(-32_602, "nil", "kv.put", "ruby nil", nil)
+  version = put("kv.cas", "ruby Ü", 0, "one")["version"]
+  fault(116, "has version #{version}, not 0", "kv.cas", "ruby Ü", 0, "two")
+  same(put("kv.cas", "ruby Ü", version, "two")["version"], version + 1)
+  near = call("kv.get", "ruby Ü", { "read" => "local" })
+  same([near["applied"], near["behind"]].map(&:class), [Integer, Integer])
+  wrote(call("kv.delete", "ruby Ü"), { "version" => version + 1 })
+  wrote(call("kv.delete", "ruby Ü"))
+  same(call("kv.get", "ruby Ü"), { "found" => false })
+  "keys: #{pairs.size} values of all types, there and back; versions"
+end
+
+def requests
+  once = { "request" => "ruby/2" }
+  first = put("kv.put", "ruby once", 1, once)
+  same(call_on(2, "kv.put", "ruby once", 1, once), first)
+  fault(122, "ruby/2 was another call", "kv.put", "ruby once", 2, once)
+  fault(121, "comes after ruby/2", "kv.put", "ruby once", 1, { "request" => "ruby/1" })
+  fault(114, "client/sequence", "kv.put", "ruby once", 1, { "request" => "ruby" })
+  same(call("synod.outcome", "ruby/2"), { "applied" => true, "answer" => first })
+  same(call("synod.outcome", "ruby/3"), { "applied" => false, "last" => 2 })
+  same(call("synod.outcome", "ruby never/1"), { "applied" => false })
+  same(call("kv.get", "ruby once"), first.merge("found" => true, "value" => 1))
+  "request ids: applied once"
+end
+
+def watching
+  since = put("kv.put", "ruby w/other", 0)["counter"]
+  found, answer = batch(["kv.watch", "ruby w/", since, 60_000], ["kv.put", "ruby w/1", [0.5]])
+  event = answer.merge("what" => "put", "key" => "ruby w/1", "value" => [0.5])
+  same(found["events"], [event])
+  gone = call("kv.delete", "ruby w/1").merge("what" => "deleted", "key" => "ruby w/1")
+  last = told([event, gone], since, "kv.watch", "ruby w/")
+  quiet = call("kv.watch", "ruby w/", last, 1)
+  same(quiet, { "events" => [], "next" => quiet["next"] })
+  fault(114, "timeout_ms is above 60000", "kv.watch", "ruby w/", 0, 60_001)
+  "watches"
+end
+
+def board
+  posted = call("board.strong.post", "first\n<&>")
+  id = Integer(posted["id"])
+  place = wrote(posted, { "id" => id })
+  row = place.merge("id" => id, "text" => "first\n<&>", "author" => PORTS[0])
+  after = { "after" => (id - 1).to_s }
+  same(call_on(2, "board.strong.list", after), [row])
+  modified = call("board.strong.modify", id, "Ü")
+  wrote(modified, { "id" => id })
+  same(call("board.strong.list", after).map { |found| found["text"] }, ["Ü"])
+  gone = call("board.strong.delete", id)
+  wrote(gone, { "id" => id })
+  same(call("board.strong.list", after), [])
+  fault(117, "no post #{id}", "board.strong.delete", id)
+  events = [row.merge("what" => "posted"), modified.merge("what" => "modified", "author" => PORTS[0], "text" => "Ü")]
+  events << gone.merge("what" => "deleted", "author" => PORTS[0])
+  told(events, place["counter"] - 1, "board.strong.watch")
+  "the board"
+end
+
+def files
+  name = "ruby Ü.txt"
+  made = wrote(call("files.create", name), { "message" => "CREATED FILE '#{name}'" })
+  fault(118, "FILE '#{name}' ALREADY EXISTS", "files.create", name)
+  one = wrote(call("files.append", name, "<x> y"), { "message" => "WROTE '<x> y' TO FILE '#{name}'" })
+  same(call_on(1, "files.read", name), one.merge("name" => name, "text" => "<x> y", "lines" => 1))
+  rows = call("files.list").select { |row| row["name"] == name }
+  same(rows, [one.merge("name" => name, "lines" => 1, "bytes" => 5)])
+  gone = wrote(call("files.delete", name), { "message" => "DELETED FILE '#{name}'" })
+  fault(117, "FILE '#{name}' DOESN'T EXIST", "files.read", name)
+  commands = { "create #{name}" => made, "append #{name} <x> y" => one, "delete #{name}" => gone }
+  found = call("files.history", made["counter"] - 1)
+  same(found["lines"], commands.map { |command, at| "#{command} #{at["epoch"]} #{at["counter"]}" })
+  same(found["next"].class, Integer)
+  "files"
+end
+
+def locks
+  name = "ruby lock"
+  held = call("lock.acquire", name, "ann", 60_000)
+  token = Integer(held["token"])
+  same(held, { "granted" => true, "token" => token })
+  same(call("lock.acquire", name, "bob", 60_000, 1), { "granted" => false })
+  same(call("lock.renew", name, "ann", token, 60_000), held)
+  fault(120, "'ann' does, with token #{token}", "lock.renew", name, "bob")
+  (row,) = call("lock.list").select { |found| found["name"] == name }
+  raise row.inspect unless (1..60_000).cover?(row.delete("expires_in_ms"))
+  same(row, { "name" => name, "owner" => "ann", "token" => token, "queue" => [] })
+  fence = { "token" => token, "lock" => name }
+  answer = put("kv.put", "ruby fenced", 1, fence)
+  following, released = batch(["lock.acquire", name, "bob", 60_000, 60_000], ["lock.release", name, "ann", token])
+  wrote(released, { "released" => true })
+  raise following.inspect unless following["granted"] && following["token"] > token
+  fault(119, "token #{token} does not hold", "kv.put", "ruby fenced", 2, fence)
+  fault(114, "kv and files", "board.strong.post", "x", fence)
+  wrote(call("lock.release", name, "bob"), { "released" => true })
+  same(call("kv.get", "ruby fenced"), answer.merge("found" => true, "value" => 1))
+  "locks, queues and tokens"
+end
+
+# What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
+def messages
+  envelope = { "from" => PORTS[1], "to" => PORTS[0], "generation" => call("status")["generation"] }
+  names = call("system.listMethods").grep(/\A(log|bully)\./) - %w[bully.status bully.elect]
+  names.each do |name|
+    fault(-32_602, "is missing", name)
+    fault(-32_602, "lacks a member", name, {}, envelope) unless name == "log.blank"
+  end
+  same(call("bully.elect")["votes"], true)
+  led
+  "the nodes' own messages"
+end
+
 def restarting
   before = call("status")["generation"]
   PORTS.each_with_index do |port, node|
@@ -263,5 +438,5 @@ def everything
   "all #{CALLED.size} methods"
 end
 
-%i[values large_ints nil_ phases learning gates introspection about multicall validator1 faults credentials restarting
-   everything].each { |part| puts send(part) }
+%i[values large_ints nil_ phases learning gates introspection about multicall validator1 faults led keys requests watching
+   board files locks messages credentials restarting everything].each { |part| puts send(part) }

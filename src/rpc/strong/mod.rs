@@ -116,6 +116,19 @@ impl Write {
         Command { request, time_ms: 0, author, action: self.action(fence) }
     }
 
+    /// Whether a lock's token can guard it.
+    const fn takes_a_fence(&self) -> bool {
+        matches!(
+            self,
+            Self::Put { .. }
+                | Self::Delete { .. }
+                | Self::Cas { .. }
+                | Self::Create { .. }
+                | Self::Append { .. }
+                | Self::Remove { .. }
+        )
+    }
+
     fn action<'a>(&'a self, fence: Option<Fence<'a>>) -> Action<'a> {
         match self {
             Self::Put { key, value } => Action::KvPut { key, value: value.as_str(), fence },

@@ -16,12 +16,16 @@ use crate::rpc::faults::{
     BAD_OPTION, COMPARE, EXISTS, FENCED, FORGOTTEN, FULL, NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED,
     TOO_LARGE, UNAVAILABLE, UNKNOWN,
 };
+use crate::service::Services;
 use crate::service::board::BoardChange;
 use crate::service::command::{Fence, RequestKey};
 use crate::service::kv::KvChange;
 use crate::service::limits::Limits;
-use crate::service::reply::{Outcome, Refusal, Reply, Standing};
+use crate::service::reply::{Outcome, Position, Refusal, Reply, Standing};
 use crate::xmlrpc::Fault;
+
+#[cfg(test)]
+mod tests;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
@@ -63,6 +67,10 @@ fn start_write(core: &Core, write: &Write, options: &WriteOptions) -> Result<Sta
     let mut ticks = deadline(options.deadline_ms)?;
     let request = options.request.as_deref().map(request_key).transpose()?;
     let fence = options.token.map(|token| Fence { token, lock: options.lock.as_deref() });
+    if fence.is_some() && !write.takes_a_fence() {
+        // Ignored, it would let through what its caller believes to be fenced.
+        return Err(BAD_OPTION.fault("the option token is for writes of kv and files; nothing was done"));
+    }
     if fence.is_none() && options.lock.is_some() {
         return Err(BAD_OPTION.fault("lock without a token: give the token of its grant, too; nothing was done"));
     }
@@ -88,9 +96,10 @@ pub(in crate::rpc) fn finish(core: &Core, started: Started) -> Result<Answer, Fa
         Started::Write { reply, waits_for } => {
             let reply = wait(reply)?.map_err(|failure| failed(core, &failure, "nothing was written"))?;
             match (reply, waits_for) {
-                (Reply::Lock { standing: Standing::Queued { position }, .. }, Some((name, owner, ticks))) => {
+                (Reply::Lock { at, standing: Standing::Queued { position } }, Some((name, owner, ticks))) => {
                     // A little longer than the queue lets it wait, so that the queue has the last word.
-                    let look = move |strong: &Strong, last: bool| standing(strong, &name, &owner, position, last);
+                    let queued = Queued { at, position, name, owner };
+                    let look = move |strong: &Strong, last: bool| standing(strong.services(), &queued, last);
                     Ok(Answer::Lock(wait(core.watch(ticks + 50, look))?))
                 }
                 (reply, _) => answer(reply),
@@ -152,8 +161,7 @@ fn failed(core: &Core, failure: &Failure, nothing: &str) -> Fault {
 
 /// What the services answered, for the client.
 fn answer(reply: Reply) -> Result<Answer, Fault> {
-    let wrote =
-        |at: crate::service::reply::Position| Wrote { epoch: at.epoch, counter: at.counter, ..Wrote::default() };
+    let wrote = |at: Position| Wrote { epoch: at.epoch, counter: at.counter, ..Wrote::default() };
     Ok(match reply {
         Reply::Put { at, version } => Answer::Wrote(Wrote { version: Some(version), ..wrote(at) }),
         Reply::Deleted { at, version } => Answer::Wrote(Wrote { version, ..wrote(at) }),
@@ -187,28 +195,39 @@ fn refused(refusal: &Refusal) -> Fault {
     kind.fault(refusal.to_string())
 }
 
+/// An owner that waits for a lock.
+struct Queued {
+    /// The entry that put it into the queue.
+    at: Position,
+    /// Its place there, at that time.
+    position: u64,
+    name: String,
+    owner: String,
+}
+
 /// How an owner that waited stands with a lock; `None` while it waits.
-fn standing(strong: &Strong, name: &str, owner: &str, position: u64, last: bool) -> Option<LockAnswer> {
-    let lock = strong.services().locks_list().into_iter().find(|lock| &*lock.name == name);
-    let held = lock.as_ref().filter(|lock| &*lock.owner == owner).map(|lock| lock.token);
-    let place = lock.as_ref().and_then(|lock| lock.queue.iter().position(|waiter| &**waiter == owner));
-    match (held, place) {
-        (Some(token), _) => Some(LockAnswer { granted: true, token: Some(token), position: None }),
-        (None, Some(place)) if last => {
-            Some(LockAnswer { granted: false, token: None, position: Some(place as u64 + 1) })
-        }
-        // What this node has applied may be older than the answer that said that it waits.
-        (None, Some(_)) => None,
-        (None, None) if last || position == 0 => Some(LockAnswer { granted: false, token: None, position: None }),
-        (None, None) => None,
+fn standing(services: &Services, queued: &Queued, last: bool) -> Option<LockAnswer> {
+    let waits = |position| LockAnswer { granted: false, token: None, position: Some(position) };
+    if services.applied() < queued.at {
+        // This node has not applied yet what the leader answered: a grant that it shows may be an old one of the owner's.
+        return last.then(|| waits(queued.position));
+    }
+    let lock = services.locks_list().into_iter().find(|lock| *lock.name == *queued.name);
+    let token = lock.as_ref().filter(|lock| *lock.owner == *queued.owner).map(|lock| lock.token);
+    if token.is_some() {
+        return Some(LockAnswer { granted: true, token, position: None });
+    }
+    match lock.and_then(|lock| lock.queue.iter().position(|waiter| **waiter == *queued.owner)) {
+        Some(place) => last.then(|| waits(place as u64 + 1)),
+        None => Some(LockAnswer { granted: false, token: None, position: None }),
     }
 }
 
 fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Result<Answer, Fault> {
     let services = strong.services();
     let freshness = if local {
-        let length = strong.log().memory().length();
-        Freshness { applied: Some(strong.applied()), behind: Some(length - strong.applied()) }
+        let (length, applied) = (strong.log().memory().length(), strong.applied());
+        Freshness { applied: Some(applied), behind: Some(length.saturating_sub(applied)) }
     } else {
         Freshness::default()
     };
@@ -242,7 +261,11 @@ fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Res
                 epoch: post.at.epoch,
                 counter: post.at.counter,
             };
-            let after = options.after.as_deref().and_then(|id| id.parse().ok()).unwrap_or(0);
+            let after = match options.after.as_deref().map(str::parse) {
+                None => 0,
+                Some(Ok(id)) => id,
+                Some(Err(_)) => return Err(BAD_OPTION.fault("the option after is the id of a post here, such as '17'")),
+            };
             let limit = options.limit.map_or(usize::MAX, |limit| limit as usize);
             Answer::Posts(services.board_list(after, limit).entries.into_iter().map(row).collect())
         }
@@ -270,9 +293,7 @@ fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Res
         }
         Read::History { since } => {
             let watched = services.files_history(*since, PAGE).map_err(|refusal| refused(&refusal))?;
-            let line = |(at, event): (crate::service::reply::Position, crate::service::files::FileEvent)| {
-                format!("{} {at}", event.command())
-            };
+            let line = |(at, event): (Position, crate::service::files::FileEvent)| format!("{} {at}", event.command());
             Answer::History(History { lines: watched.events.into_iter().map(line).collect(), next: watched.next })
         }
         Read::Locks => {
@@ -308,7 +329,7 @@ fn watched(strong: &Strong, of: &Watched, since: u64, last: bool) -> Option<Resu
     let services = strong.services();
     let found = match of {
         Watched::Keys { prefix } => services.kv_watch(prefix, since, PAGE).map(|watched| {
-            let row = |(at, event): (crate::service::reply::Position, crate::service::kv::KvEvent)| {
+            let row = |(at, event): (Position, crate::service::kv::KvEvent)| {
                 let (what, value) = match event.change {
                     KvChange::Put(value) => ("put", Some(value)),
                     KvChange::Deleted => ("deleted", None),
@@ -320,7 +341,7 @@ fn watched(strong: &Strong, of: &Watched, since: u64, last: bool) -> Option<Resu
             (watched.events.into_iter().map(row).collect::<Vec<_>>(), watched.next)
         }),
         Watched::Board => services.board_watch(since, PAGE).map(|watched| {
-            let row = |(at, event): (crate::service::reply::Position, crate::service::board::BoardEvent)| {
+            let row = |(at, event): (Position, crate::service::board::BoardEvent)| {
                 let (what, text) = match event.change {
                     BoardChange::Posted(text) => ("posted", Some(text.to_string())),
                     BoardChange::Modified(text) => ("modified", Some(text.to_string())),
@@ -339,7 +360,7 @@ fn watched(strong: &Strong, of: &Watched, since: u64, last: bool) -> Option<Resu
 }
 
 impl EventRow {
-    fn of(what: &str, at: crate::service::reply::Position) -> Self {
+    fn of(what: &str, at: Position) -> Self {
         Self {
             what: what.to_owned(),
             epoch: at.epoch,
