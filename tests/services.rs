@@ -197,7 +197,7 @@ fn a_program_whose_lock_is_lost_gets_sigterm_and_its_writes_are_refused() {
     ran.complains(&["lock 'job' is lost", "SIGTERM"]);
     let ran = connect().env("SYNOD_LOCK_TOKEN", token).commands(["put guarded 2"]);
     ran.ended_with(1);
-    ran.complains(&["holds no lock any more", "nothing was written"]);
+    ran.complains(&["does not hold a lock any more", "nothing was written"]);
     session.tell("get guarded", "1");
     session.leave();
 }
