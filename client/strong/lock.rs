@@ -79,7 +79,7 @@ struct Renewing {
 
 impl Lab {
     pub(super) fn take_lock(&mut self, name: &str, owner: Option<&str>, ttl: Duration) -> Ended {
-        let owner = owner.unwrap_or(self.caller.name()).to_owned();
+        let owner = owner.unwrap_or_else(|| self.caller.name()).to_owned();
         let params = |options| (name, &owner, millis(ttl), 0, options);
         let Answered { node, answer } = self.caller.write::<_, LockAnswer>("lock.acquire", params)?;
         self.console.put("node", json!(node.number()));
@@ -112,7 +112,7 @@ impl Lab {
     }
 
     pub(super) fn unlock(&mut self, name: &str, owner: Option<&str>) -> Ended {
-        let owner = owner.unwrap_or(self.caller.name()).to_owned();
+        let owner = owner.unwrap_or_else(|| self.caller.name()).to_owned();
         let held = self.holder(name)?.filter(|lock| lock.owner == owner);
         let done: Answered<Wrote> = match held {
             Some(held) => self.caller.write("lock.release", |options| (name, &owner, held.token, options))?,
@@ -139,7 +139,7 @@ impl Lab {
     ) -> Ended {
         let mut caller = self.caller.fork();
         // An owner of its own: two programs of one shell exclude each other.
-        let owner = owner.unwrap_or(caller.name()).to_owned();
+        let owner = owner.unwrap_or_else(|| caller.name()).to_owned();
         let Some(token) = self.wait_for_lock(&mut caller, name, &owner, ttl)? else {
             return Err(Failed::refused(format!("lock '{}': no longer waiting for it", one_line(name))));
         };
