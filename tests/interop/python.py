@@ -487,7 +487,7 @@ def board():
     (row,) = call("board.strong.list", {"after": str(first - 1)})
     same((row["id"], row["text"], row["author"]), (first, "changed", PORTS[0]))
     assert type(call("board.strong.list", {"read": "local"})) is list
-    events = [{"what": "posted", "text": row["text"]} | {k: row[k] for k in ("id", "author", "epoch", "counter")} for row in rows]
+    events = [{"what": "posted"} | row for row in rows]
     events += [{"what": "modified", "id": first, "author": PORTS[2], "text": "changed"} | changed]
     events += [{"what": "deleted", "id": second, "author": PORTS[0]} | gone]
     since = told(events, "board.strong.watch", place["counter"] - 1)
@@ -560,7 +560,8 @@ def locks():
     fenced = {"token": token, "lock": name}
     put("python fenced", 1, fenced)
     put("python fenced", 2, {"token": token})
-    fault(119, f"token {token} does not hold lock 'other'", "kv.put", "python fenced", 3, {"token": token, "lock": "other"})
+    other = fenced | {"lock": "other"}
+    fault(119, f"token {token} does not hold lock 'other'", "kv.put", "python fenced", 3, other)
     fault(114, "lock without a token", "kv.put", "python fenced", 3, {"lock": name})
     for method, *args in [("board.strong.post", "x"), ("lock.release", name, "ann", token)]:
         fault(114, "the option token is for writes of kv and files", method, *args, fenced)
@@ -575,8 +576,9 @@ def locks():
     newer = bob()
     assert newer["token"] > token, newer
     same(newer, {"granted": True, "token": newer["token"]})
+    text = f"token {token} does not hold lock '{name}', token {newer['token']} does"
     for method, *args in [("kv.put", 3), ("kv.cas", 2, 3), ("kv.delete",), ("files.create",)]:
-        fault(119, f"token {token} does not hold lock '{name}', token {newer['token']} does", method, "python fenced", *args, fenced)
+        fault(119, text, method, "python fenced", *args, fenced)
     same(call("kv.get", "python fenced")["value"], 2)
     wrote(call("lock.release", name, "bob", newer["token"], {"request": "python lock/1"}), released=True)
     # A grant ends by itself.

@@ -182,7 +182,8 @@ pub(in crate::rpc) static METHODS: &[Method] = &[
         &[&[M, S, I, I]],
         "prefix, since, timeout_ms",
         "Waits for changes of keys that begin like this, after the counter since. Returns events, in order, each a \
-         struct of key, what ('put', 'deleted'), version, epoch, counter and perhaps value; and next, to go on from.",
+         struct of key, what ('put', 'deleted'), version, epoch, counter and perhaps value; and next, to go on from. A \
+         node tells what it has applied, which may be less than what another has answered already.",
     ),
     client(
         "lock.acquire",

@@ -209,7 +209,7 @@ struct Queued {
 fn standing(services: &Services, queued: &Queued, last: bool) -> Option<LockAnswer> {
     let waits = |position| LockAnswer { granted: false, token: None, position: Some(position) };
     if services.applied() < queued.at {
-        // This node has not applied yet what the leader answered: a grant that it shows may be an old one of the owner's.
+        // This node has not applied yet what the leader answered: a grant that it shows may be an old one.
         return last.then(|| waits(queued.position));
     }
     let lock = services.locks_list().into_iter().find(|lock| *lock.name == *queued.name);
