@@ -29,6 +29,13 @@ pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
     write_epoch(connection, None, None, proven)
 }
 
+/// Forgets everything, and that the node may vote: what was here was not what was written. To be known also at the next
+/// start, when no damage is to be seen any more.
+pub(super) fn distrust(connection: &Connection) -> rusqlite::Result<()> {
+    clear(connection)?;
+    write_epoch(connection, None, None, false)
+}
+
 /// Writes one record, inside the transaction of its batch; how many rows it touched does not matter to anyone.
 pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Result<usize> {
     match record {

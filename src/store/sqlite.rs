@@ -269,7 +269,7 @@ impl Store for Sqlite {
                 );
                 durable.log_damaged = true;
                 let transaction = self.connection.unchecked_transaction().map_err(|source| self.failed(source))?;
-                log_tables::clear(&transaction).map_err(|source| self.failed(source))?;
+                log_tables::distrust(&transaction).map_err(|source| self.failed(source))?;
                 transaction.commit().map_err(|source| self.failed(source))?;
                 Memory::default()
             }
