@@ -181,6 +181,8 @@ impl Strong {
             }
             if victory && !self.broken {
                 self.log.campaign(out);
+                // A node alone has its epoch at once: the election must hear of that before it is asked who coordinates.
+                continue;
             }
             if self.log.leads().is_some_and(|epoch| self.bully.coordinator() != Some((self.id, epoch))) {
                 info!("{} leads no longer: it is not the coordinator any more", self.id);
