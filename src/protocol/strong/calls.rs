@@ -62,7 +62,21 @@ pub(super) struct Call {
     keyed: bool,
     /// Whether some leader may have it in its log.
     exposed: bool,
+    /// Whether one before the leader that has it now may have it in its log.
+    exposed_before: bool,
     place: Place,
+}
+
+impl Call {
+    const fn hand_to(&mut self, epoch: Ballot) {
+        self.exposed_before |= self.exposed;
+        (self.exposed, self.place) = (true, Place::With(epoch));
+    }
+
+    /// The leader that had it last has no entry of it, and will have none. That says nothing about those before.
+    const fn take_back(&mut self) {
+        (self.exposed, self.place) = (self.exposed_before, Place::Waiting);
+    }
 }
 
 /// Where a call is.
@@ -97,7 +111,8 @@ impl Strong {
     pub fn command(&mut self, request: RequestId, command: Vec<u8>, keyed: bool, deadline_ticks: u64, out: &mut Out) {
         let deadline_ticks = self.now_ticks.saturating_add(deadline_ticks);
         let command = command.into();
-        let call = Call { command, deadline_ticks, keyed, exposed: false, place: Place::Waiting };
+        let (exposed, exposed_before) = (false, false);
+        let call = Call { command, deadline_ticks, keyed, exposed, exposed_before, place: Place::Waiting };
         self.calls.insert(request, call);
         self.submit(request, out);
     }
@@ -139,10 +154,10 @@ impl Strong {
             if let Some((epoch, slot)) = self.log.append(command) {
                 self.slots.insert(slot, (epoch, Origin::Local(request)));
             }
-            (call.place, call.exposed) = (Place::With(epoch), true);
+            call.hand_to(epoch);
         } else if let Some((to, epoch)) = leader.filter(|(node, _)| *node != self.id) {
             out.send(to, Message::Forward { id: request.0, command: call.command.to_vec() });
-            (call.place, call.exposed) = (Place::With(epoch), true);
+            call.hand_to(epoch);
         }
     }
 
@@ -190,7 +205,7 @@ impl Strong {
                 done(request, Ok(reply), out);
             }
             Some(Err(_)) => out.ignore(from, "an answer that cannot be read"),
-            None => (call.place, call.exposed) = (Place::Waiting, false),
+            None => call.take_back(),
         }
     }
 
@@ -250,7 +265,7 @@ impl Strong {
             }
             (Origin::Local(request), None) => {
                 if let Some(call) = self.calls.get_mut(&request) {
-                    (call.place, call.exposed) = (Place::Waiting, false);
+                    call.take_back();
                 }
             }
             (Origin::Peer(node, id), reply) => {
@@ -336,4 +351,37 @@ fn stamped(command: &[u8], time_ms: u64) -> Command {
     let mut bytes = command.to_vec();
     stamp(&mut bytes, time_ms);
     Command::Service(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(round: u64, node: u32) -> Ballot {
+        Ballot { round, node: NodeId::new(node).unwrap() }
+    }
+
+    #[test]
+    fn what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not() {
+        let mut call = Call {
+            command: Vec::new().into(),
+            deadline_ticks: 10,
+            keyed: true,
+            exposed: false,
+            exposed_before: false,
+            place: Place::Waiting,
+        };
+        // Back from the only leader that ever had it: nobody has it.
+        call.hand_to(epoch(1, 1));
+        call.take_back();
+        assert!(!call.exposed);
+        // The first never says; the second says that it does not lead.
+        call.hand_to(epoch(2, 1));
+        call.hand_to(epoch(3, 2));
+        call.take_back();
+        assert!(call.exposed);
+        call.hand_to(epoch(4, 3));
+        call.take_back();
+        assert!(call.exposed);
+    }
 }
