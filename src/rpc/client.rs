@@ -161,9 +161,21 @@ impl Client {
     /// # Errors
     /// As for [`Client::call`], but a fault is not an error.
     pub(super) fn post<T: DeserializeOwned>(&self, body: &[u8]) -> Result<Result<T, Fault>, CallError> {
+        self.post_perhaps_again(body, true)
+    }
+
+    /// The same, but never sent again: for what would take effect twice.
+    ///
+    /// # Errors
+    /// As for [`Client::post`].
+    pub(super) fn post_once<T: DeserializeOwned>(&self, body: &[u8]) -> Result<Result<T, Fault>, CallError> {
+        self.post_perhaps_again(body, false)
+    }
+
+    fn post_perhaps_again<T: DeserializeOwned>(&self, body: &[u8], again: bool) -> Result<Result<T, Fault>, CallError> {
         let mut sent_before = false;
         let answer = match self.exchange(body) {
-            Err(Error::Io(error)) if broke_before_an_answer(&error) => {
+            Err(Error::Io(error)) if again && broke_before_an_answer(&error) => {
                 sent_before = true;
                 self.exchange(body)
             }

@@ -22,6 +22,7 @@ use super::wire_strong;
 use crate::lab::gates::Gates;
 use crate::node::driver::Input;
 use crate::protocol::host::Sender;
+use crate::protocol::strong::Message::Forward;
 use crate::protocol::types::NodeId;
 use crate::protocol::{Message, paxos};
 use crate::xmlrpc::{Fault, to_call};
@@ -307,15 +308,17 @@ impl Line {
     fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
+        // A command without a request id would become two entries.
+        let once = messages.iter().any(|outgoing| matches!(outgoing.message, Message::Strong(Forward { .. })));
         let answers: Vec<Result<Answer, Fault>> = if calls.len() == 1
             && let Some((method, params)) = calls.pop()
         {
             to_call(method, &params, &mut body)?;
-            vec![self.client.post(&body)?]
+            vec![if once { self.client.post_once(&body)? } else { self.client.post(&body)? }]
         } else {
             let items: Vec<_> = calls.into_iter().map(|(method, params)| MultiItem { method, params }).collect();
             to_call("system.multicall", &(items,), &mut body)?;
-            let items: Vec<Item> = self.client.post(&body)??;
+            let items: Vec<Item> = if once { self.client.post_once(&body)?? } else { self.client.post(&body)?? };
             items.into_iter().map(|item| item.0).collect()
         };
         let mut arrived = Vec::with_capacity(answers.len());
