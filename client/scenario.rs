@@ -155,6 +155,9 @@ fn livelock(stage: &mut Stage<'_>, rounds: u32) -> Played {
     // Each is refused as often as there are rounds of its; it must not pause before the last of them.
     let first = stage.propose(p1, rounds.div_ceil(2))?;
     stage.wait_held(p1, &all, Kind::Accept)?;
+    // Also by those whose promise was not needed: a Prepare that comes after the other's would be refused, a round early.
+    let lowest = stage.wait_ballot(p1, None)?;
+    stage.wait_all_promised(lowest)?;
     let second = stage.propose(p2, rounds / 2)?;
     stage.wait_held(p2, &all, Kind::Accept)?;
     let mut highest = stage.wait_ballot(p2, None)?;
