@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
 use std::time::Instant;
 
 use super::driver::{Input, Reaction, Wish};
+use super::intake::Intake;
 use super::status::Snapshot;
 use crate::protocol::Message;
 use crate::protocol::durable::Remembered;
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) since: Instant,
     pub(crate) peers: Arc<Peers>,
     pub(super) inbox: Inbox<Input>,
+    pub(super) intake: Arc<Intake>,
 }
 
 impl Core {
@@ -59,7 +61,9 @@ impl Core {
         keyed: bool,
         deadline_ticks: u64,
     ) -> Receiver<Result<Reply, Failure>> {
-        self.ask(|reply| Input::Command { command, keyed, deadline_ticks, reply })
+        let (reply, answer) = sync_channel(1);
+        self.intake.commands.push(Input::Command { command, keyed, deadline_ticks, reply });
+        answer
     }
 
     /// A look at the state: the newest within so many ticks, or without a deadline the one that is here.
@@ -68,10 +72,14 @@ impl Core {
         deadline_ticks: Option<u64>,
         look: impl FnOnce(&Strong) -> T + Send + 'static,
     ) -> Receiver<Result<T, Failure>> {
-        self.ask(|reply| {
-            let query = move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(look));
-            Input::Query { query: Box::new(query), deadline_ticks }
-        })
+        let (reply, answer) = sync_channel(1);
+        let query = Box::new(move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(look)));
+        let input = Input::Query { query, deadline_ticks };
+        match deadline_ticks {
+            Some(_) => self.intake.reads.push(input),
+            None => _ = self.inbox.send(input),
+        }
+        answer
     }
 
     /// Waits until a look at the state finds something, or so many ticks are over; the look is told when it is the last.

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use log::{info, warn};
 
+use super::intake::Intake;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
+use crate::protocol::log::Log;
 use crate::protocol::paxos::{Outcome, Proposal};
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
@@ -59,6 +61,8 @@ pub(crate) enum Input {
     Propose { wish: Wish, reply: SyncSender<Outcome> },
     /// A client asks what is known of an instance.
     Decided { instance: Instance, reply: SyncSender<Option<Remembered>> },
+    /// Something waits in the intake.
+    Waiting,
     /// Forget everything; answers the new generation.
     Restart { reply: SyncSender<u64> },
     /// A client asks how the node is, and about at most so many instances from this one on.
@@ -106,6 +110,7 @@ pub(super) struct Driver {
     host: Host,
     store: Box<dyn Store>,
     inbox: Receiver<Input>,
+    intake: Arc<Intake>,
     peers: Arc<Peers>,
     scribe: Scribe,
     /// The clients that wait for an outcome.
@@ -131,7 +136,7 @@ impl Driver {
     pub(super) fn new(
         host: Host,
         store: Box<dyn Store>,
-        inbox: Receiver<Input>,
+        (inbox, intake): (Receiver<Input>, Arc<Intake>),
         peers: Arc<Peers>,
         scribe: Scribe,
         first_request: u64,
@@ -140,6 +145,7 @@ impl Driver {
             host,
             store,
             inbox,
+            intake,
             peers,
             scribe,
             clients: BTreeMap::new(),
@@ -165,7 +171,9 @@ impl Driver {
     pub(super) fn run(mut self) -> Result<(), StoreError> {
         let mut batch = VecDeque::new();
         loop {
-            match self.inbox.recv_timeout(self.next_tick.saturating_duration_since(Instant::now())) {
+            let patience =
+                if self.listen() { self.next_tick.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.inbox.recv_timeout(patience) {
                 Ok(input) => {
                     batch.push_back(input);
                     batch.extend(self.inbox.try_iter().take(MAX_BATCH));
@@ -180,6 +188,10 @@ impl Driver {
                 self.step(input);
             }
             let due = self.ticks_due();
+            self.take_waiting(due > 0, &mut batch);
+            for input in batch.drain(..) {
+                self.step(input);
+            }
             for _ in 0..due {
                 self.now_ticks += 1;
                 self.host.on_tick(&mut self.out);
@@ -204,6 +216,24 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes what clients ask of the log, as far as it is of use now: see [`super::intake`].
+    fn take_waiting(&self, ticked: bool, batch: &mut VecDeque<Input>) {
+        let log = self.host.strong().map(Strong::log);
+        if ticked || !log.is_some_and(Log::is_writing) {
+            self.intake.commands.take(batch);
+        }
+        if ticked || !log.is_some_and(Log::is_confirming) {
+            self.intake.reads.take(batch);
+        }
+    }
+
+    /// Wants to be woken by what it could use. `false` if there is such a thing already.
+    fn listen(&self) -> bool {
+        let log = self.host.strong().map(Strong::log);
+        (log.is_some_and(Log::is_writing) || self.intake.commands.listen())
+            && (log.is_some_and(Log::is_confirming) || self.intake.reads.listen())
     }
 
     fn ticks_due(&mut self) -> u32 {
@@ -286,7 +316,7 @@ impl Driver {
                 self.collect(None, None);
             }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
-            Input::Stop => {}
+            Input::Waiting | Input::Stop => {}
         }
     }
 
@@ -474,6 +504,13 @@ impl Driver {
             counters: self.counters,
             strong: self.host.strong().map(StrongStatus::of),
         }
+    }
+}
+
+/// Whoever waits for an answer hears that there will be none.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.intake.close();
     }
 }
 

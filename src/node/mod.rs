@@ -12,6 +12,7 @@
 
 pub(crate) mod core;
 pub mod driver;
+mod intake;
 mod scribe;
 pub mod status;
 
@@ -43,6 +44,7 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 use core::Core;
 use driver::{Driver, Input};
+use intake::Intake;
 use scribe::Scribe;
 
 /// How long a stopping node waits for the calls in flight: longer than the longest deadline of a call would keep a
@@ -144,8 +146,11 @@ impl Node {
         let (inbox, inputs) = channel();
         let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
-        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, random()?);
-        let core = Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, inbox };
+        let intake = Arc::new(Intake::new(&inbox));
+        let ways = (inputs, intake.clone());
+        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), scribe, random()?);
+        let since = Instant::now();
+        let core = Core { id, address, members: members.clone(), lab, access, since, peers, inbox, intake };
         let core = Arc::new(core);
         let service = Arc::new(Service::new(core.clone()));
         let driver = thread::Builder::new()

@@ -97,7 +97,9 @@ impl Log {
         }
         let entries = &self.memory.entries;
         let piece = if after >= entries.base() {
-            let entries = entries.page(after, self.options.batch_entries, self.options.batch_bytes);
+            // Not what a leader has not handed to its disk: it is forgotten if the leader steps down.
+            let most = usize::try_from(self.handed_out().saturating_sub(after)).unwrap_or(usize::MAX);
+            let entries = entries.page(after, most.min(self.options.batch_entries), self.options.batch_bytes);
             Piece::Entries { after, entries }
         } else {
             let Some(Snapshot { slot, hash, state }) = &self.memory.snapshot else { return };

@@ -9,6 +9,9 @@ use crate::protocol::Out;
 use crate::protocol::quorum::Tally;
 use crate::protocol::types::{Ballot, NodeId};
 
+/// A follower that is not prompt does not lag further behind than this.
+const LATE_ENTRIES: u64 = 256;
+
 /// Phase 1: promises are collected.
 #[derive(Debug)]
 pub(super) struct Campaign {
@@ -46,6 +49,12 @@ struct Follower {
     under_way: u32,
     sent_ticks: u64,
     told_committed: u64,
+    /// Whether entries are sent to it at once. The others get them once a tick, in one message.
+    prompt: bool,
+    /// Somebody waits for this one to know what is committed.
+    awaited: bool,
+    /// Its process has ended, and it has not been heard since.
+    gone: bool,
 }
 
 /// Reads that wait for a majority to confirm that we still lead.
@@ -56,11 +65,41 @@ struct Round {
     slot: u64,
     confirmed: Tally,
     asked_ticks: u64,
+    /// Whether all were asked, and not only those that are prompt.
+    wide: bool,
 }
 
 impl Leading {
+    /// Picks the followers that are sent entries at once: with a thrifty leader as many as make a majority with it. One
+    /// that is late with an answer is replaced by one that is not, and stays replaced.
+    fn appoint(&mut self, most: usize, now: u64) {
+        let candidates = self.followers.iter().filter(|(_, follower)| follower.matched.is_some());
+        let mut order: Vec<_> =
+            candidates.map(|(&node, follower)| (follower.is_overdue(now), !follower.prompt, node)).collect();
+        order.sort_unstable();
+        order.truncate(most);
+        for (node, follower) in &mut self.followers {
+            follower.prompt = order.iter().any(|(_, _, chosen)| chosen == node);
+        }
+    }
+
+    /// Those that are asked first, when a majority is needed: all, if too few are prompt.
+    fn asked_first(&self, most: usize) -> Vec<NodeId> {
+        let prompt = self.followers.iter().filter(|(_, follower)| follower.prompt).map(|(&node, _)| node);
+        let prompt: Vec<NodeId> = prompt.collect();
+        if prompt.len() < most { Vec::new() } else { prompt }
+    }
+
     pub(super) const fn flushed(&self) -> u64 {
         self.flushed
+    }
+
+    pub(super) const fn is_writing(&self, committed: u64) -> bool {
+        committed < self.flushed
+    }
+
+    pub(super) const fn is_confirming(&self) -> bool {
+        !self.round.reads.is_empty()
     }
 
     pub(super) fn reads(&self) -> impl Iterator<Item = u64> + '_ {
@@ -233,12 +272,17 @@ impl Log {
     }
 
     pub(super) fn flush_leading(&mut self, out: &mut Out) {
-        self.send_entries(out);
         let Role::Leader(leading) = &mut self.role else { return };
-        let (length, epoch) = (self.memory.entries.length(), leading.epoch);
+        // A batch grows for as long as the one before is under way: a sync is what costs, on every node.
+        let grows = leading.is_writing(self.memory.committed);
+        let length = if grows { leading.flushed } else { self.memory.entries.length() };
+        self.send_entries(length, out);
+        let Role::Leader(leading) = &mut self.role else { return };
+        let epoch = leading.epoch;
         if length > leading.flushed {
             // After the sends: the followers write while we do.
-            let entries = self.memory.entries.page(leading.flushed, usize::MAX, usize::MAX);
+            let most = usize::try_from(length - leading.flushed).unwrap_or(usize::MAX);
+            let entries = self.memory.entries.page(leading.flushed, most, usize::MAX);
             out.save(crate::protocol::Record::Log(Record::Append { after: leading.flushed, entries }));
             leading.flushed = length;
             out.send(self.id, Message::Accepted { epoch, length: Some(length) });
@@ -246,12 +290,14 @@ impl Log {
         self.start_round(out);
     }
 
-    fn send_entries(&mut self, out: &mut Out) {
+    /// Sends what each follower lacks of the log up to a slot.
+    fn send_entries(&mut self, length: u64, out: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
         let Leading { followers, epoch, began, .. } = &mut **leading;
         let pace = (self.now_ticks, self.options.window);
         for (&to, follower) in followers {
             let mut accept = |after: u64, most: usize, began: Option<Beginning>| -> u64 {
+                let most = most.min(usize::try_from(length.saturating_sub(after)).unwrap_or(usize::MAX));
                 let entries = self.memory.entries.page(after, most, self.options.batch_bytes);
                 let hash = self.memory.entries.hash_at(after).unwrap_or(0);
                 let committed = self.memory.committed;
@@ -269,7 +315,7 @@ impl Log {
                     follower.sent = if whole {
                         accept(agreed, self.options.batch_entries, Some(*began))
                     } else {
-                        accept(entries.length(), 0, Some(*began))
+                        accept(length, 0, Some(*began))
                     };
                     follower.note_sent(pace.0, self.memory.committed);
                 }
@@ -277,14 +323,18 @@ impl Log {
                 Some(_) if follower.sent < entries.base() && follower.under_way == 0 => {
                     let is_time = follower.sent_ticks + self.options.idle_ticks <= pace.0;
                     if is_time {
-                        accept(entries.length(), 0, Some(*began));
+                        accept(length, 0, Some(*began));
                         follower.note_sent(pace.0, self.memory.committed);
                     }
                 }
+                Some(_) if !follower.is_due(pace.0, length) => {}
                 Some(_) => {
-                    while follower.under_way < pace.1 && follower.sent < entries.length() {
+                    let news = follower.awaited && follower.told_committed < self.memory.committed;
+                    let mut go_on = follower.sent < length || news;
+                    while follower.under_way < pace.1 && go_on {
                         follower.sent = accept(follower.sent, self.options.batch_entries, None);
                         follower.note_sent(pace.0, self.memory.committed);
+                        go_on = follower.sent < length;
                     }
                 }
             }
@@ -306,6 +356,7 @@ impl Log {
         } else {
             let Some(follower) = leading.followers.get_mut(&from) else { return };
             follower.under_way = follower.under_way.saturating_sub(1);
+            follower.gone = false;
             follower.matched = match length {
                 // Synchronised means: up to where the epoch began.
                 Some(length) if length >= leading.began.start => Some(length),
@@ -313,6 +364,12 @@ impl Log {
             };
             if let Some(length) = follower.matched.filter(|_| follower.under_way == 0) {
                 follower.sent = length;
+            }
+            if follower.matched.is_some() && !follower.prompt {
+                let (most, now) = (self.prompt_followers(), self.now_ticks);
+                if let Role::Leader(leading) = &mut self.role {
+                    leading.appoint(most, now);
+                }
             }
         }
         self.advance_commit();
@@ -333,15 +390,17 @@ impl Log {
     /// Begins a round of confirmations for the reads that wait, when none is running and the epoch has committed: before
     /// that the leader may not yet know all that is committed.
     fn start_round(&mut self, out: &mut Out) {
-        let (me, now, slot) = (self.id, self.now_ticks, self.memory.committed);
+        let (me, now, slot, most) = (self.id, self.now_ticks, self.memory.committed, self.prompt_followers());
         let Role::Leader(leading) = &mut self.role else { return };
         if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || slot < leading.began.start {
             return;
         }
         let (number, reads) = (leading.round.number + 1, std::mem::take(&mut leading.waiting_reads));
         let epoch = leading.epoch;
-        leading.round = Round { number, reads, slot, confirmed: Tally::default(), asked_ticks: now };
-        for to in self.members.others(me) {
+        let first = leading.asked_first(most);
+        let wide = first.is_empty();
+        leading.round = Round { number, reads, slot, confirmed: Tally::default(), asked_ticks: now, wide };
+        for to in self.members.others(me).filter(|to| wide || first.contains(to)) {
             out.send(to, Message::Confirm { epoch, round: number });
         }
         self.on_confirmed(me, epoch, number, out);
@@ -360,25 +419,38 @@ impl Log {
         }
     }
 
-    /// Tells a follower at once what is committed, if it does not know and nothing is under way that says so.
-    pub fn tell_committed(&mut self, to: NodeId, out: &mut Out) {
-        let (now, committed) = (self.now_ticks, self.memory.committed);
-        let (length, hash) = (self.memory.length(), self.memory.entries.last_hash());
+    /// Somebody waits for a follower to know what is committed: it is sent what it lacks, or just told, with the next
+    /// [`Log::flush`].
+    pub fn tell_committed(&mut self, to: NodeId) {
         let Role::Leader(leading) = &mut self.role else { return };
-        let epoch = leading.epoch;
-        let Some(follower) = leading.followers.get_mut(&to) else { return };
-        if follower.matched.is_some() && follower.sent == length && follower.told_committed < committed {
-            let entries = Vec::new();
-            out.send(to, Message::Accept { epoch, began: None, after: length, hash, entries, committed });
-            follower.note_sent(now, committed);
+        if let Some(follower) = leading.followers.get_mut(&to) {
+            follower.awaited = true;
         }
+    }
+
+    /// The transport saw that a member's process has ended: what was under way to it is lost.
+    pub fn disconnected(&mut self, peer: NodeId) {
+        let (most, now) = (self.prompt_followers(), self.now_ticks);
+        let Role::Leader(leading) = &mut self.role else { return };
+        if let Some(follower) = leading.followers.get_mut(&peer) {
+            // Another takes its place at once.
+            follower.gone = true;
+            leading.appoint(most, now);
+        }
+    }
+
+    /// How many followers are sent entries at once.
+    fn prompt_followers(&self) -> usize {
+        if self.options.thrifty { self.members.majority() - 1 } else { self.members.others(self.id).count() }
     }
 
     pub(super) fn tick_leading(&mut self, out: &mut Out) {
         let (now, options, committed) = (self.now_ticks, self.options, self.memory.committed);
-        let (length, hash) = (self.memory.length(), self.memory.entries.last_hash());
+        let most = self.prompt_followers();
         let Role::Leader(leading) = &mut self.role else { return };
-        let Leading { epoch, followers, round, asked_ticks, waiting_reads, .. } = &mut **leading;
+        leading.appoint(most, now);
+        let Leading { epoch, followers, round, asked_ticks, waiting_reads, flushed: length, .. } = &mut **leading;
+        let (length, hash) = (*length, self.memory.entries.hash_at(*length).unwrap_or(0));
         for (&to, follower) in followers.iter_mut() {
             if follower.under_way > 0 && follower.sent_ticks + options.resend_ticks <= now {
                 follower.under_way = 0;
@@ -397,6 +469,12 @@ impl Log {
             let silent = self.members.others(self.id).filter(|node| !followers.contains_key(node));
             silent.for_each(|to| out.send(to, Message::Prepare { epoch: *epoch }));
         }
+        if !round.reads.is_empty() && !round.wide && round.asked_ticks < now {
+            // Whoever was asked first is late: the others may be faster.
+            round.wide = true;
+            let rest = self.members.others(self.id).filter(|node| !round.confirmed.contains(*node));
+            rest.for_each(|to| out.send(to, Message::Confirm { epoch: *epoch, round: round.number }));
+        }
         if !round.reads.is_empty() && round.asked_ticks + options.resend_ticks <= now {
             waiting_reads.append(&mut round.reads);
         }
@@ -405,12 +483,33 @@ impl Log {
 
 impl Follower {
     const fn new(holding: Holding) -> Self {
-        Self { holding, matched: None, sent: 0, under_way: 0, sent_ticks: 0, told_committed: 0 }
+        Self {
+            holding,
+            matched: None,
+            sent: 0,
+            under_way: 0,
+            sent_ticks: 0,
+            told_committed: 0,
+            prompt: false,
+            awaited: false,
+            gone: false,
+        }
+    }
+
+    /// Whether an answer takes longer than it should: a tick, and what was left of the one before.
+    const fn is_overdue(&self, now: u64) -> bool {
+        self.gone || (self.under_way > 0 && self.sent_ticks + 2 <= now)
+    }
+
+    /// Whether it is to be sent what it lacks of a log of this length now.
+    const fn is_due(&self, now: u64, length: u64) -> bool {
+        self.prompt || self.awaited || self.sent_ticks < now || length - self.sent >= LATE_ENTRIES
     }
 
     const fn note_sent(&mut self, now: u64, committed: u64) {
         self.under_way += 1;
         self.sent_ticks = now;
         self.told_committed = committed;
+        self.awaited = false;
     }
 }

@@ -199,6 +199,10 @@ pub struct Options {
     pub batch_bytes: usize,
     /// Accepts under way to one follower, at most.
     pub window: u32,
+    /// Whether entries are sent at once only to as many followers as make a majority with the leader. The others get them
+    /// once a tick, in one message, and at once when one of the first is late: so a write costs less, and a majority has
+    /// it as before.
+    pub thrifty: bool,
     /// How long a leader waits for promises, and for what it fetches, in ticks.
     pub campaign_ticks: u64,
     /// How long an answer may take until it is taken for lost, in ticks.
@@ -215,6 +219,7 @@ impl Default for Options {
             batch_entries: 1024,
             batch_bytes: 1 << 19,
             window: 2,
+            thrifty: false,
             campaign_ticks: 100,
             resend_ticks: 40,
             idle_ticks: 20,
@@ -365,6 +370,18 @@ impl Log {
         }
     }
 
+    /// Whether this node leads, and waits for a batch to be accepted: what comes now goes into the next.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        matches!(&self.role, Role::Leader(leading) if leading.is_writing(self.memory.committed))
+    }
+
+    /// Whether this node leads, and waits for a round of confirmations: a read that comes now waits for the next.
+    #[must_use]
+    pub fn is_confirming(&self) -> bool {
+        matches!(&self.role, Role::Leader(leading) if leading.is_confirming())
+    }
+
     /// The cluster.
     #[must_use]
     pub const fn members(&self) -> &Members {
@@ -385,6 +402,14 @@ impl Log {
         }
         let through = slot.saturating_sub(self.options.tail);
         self.save(Record::Compact { snapshot: Snapshot { slot, hash, state }, through }, out);
+    }
+
+    /// The last slot that is on disk here, or on its way there: what comes after it is a leader's, and has not left it.
+    fn handed_out(&self) -> u64 {
+        match &self.role {
+            Role::Leader(leading) => leading.flushed(),
+            Role::Follower | Role::Candidate(_) => self.memory.length(),
+        }
     }
 
     fn holding(&self) -> Holding {

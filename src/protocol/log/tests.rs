@@ -1,6 +1,8 @@
 //! The log alone, in a small world of its own: candidates are picked by chance, messages are lost, doubled and late, and
 //! nodes die with what they had not saved. The whole node in the whole world is [`crate::sim`]'s.
 
+mod leading;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ impl World {
             batch_entries: rng.random_range(1..6),
             batch_bytes: rng.random_range(4..40),
             tail: rng.random_range(0..5),
+            thrifty: rng.random_bool(0.5),
+            window: rng.random_range(1..4),
             ..Options::default()
         };
         let loss = if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 };
@@ -140,6 +144,8 @@ impl World {
             }
             980..984 => {
                 self.nodes.insert(id, None);
+                let noticed: Vec<NodeId> = ids.iter().copied().filter(|_| self.rng.random_bool(0.5)).collect();
+                noticed.into_iter().for_each(|other| self.step(other, |log, _| log.disconnected(id)));
             }
             984..1000 if self.nodes[&id].is_none() => self.start(id),
             _ => {}

@@ -238,7 +238,7 @@ impl Strong {
             Some(Origin::Peer(node, id)) => {
                 out.send(node, Message::ReadAt { id, slot });
                 // It waits until it knows what we know.
-                self.log.tell_committed(node, out);
+                self.log.tell_committed(node);
             }
             None => {}
         }

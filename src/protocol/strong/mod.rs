@@ -55,6 +55,14 @@ pub struct Options {
     pub snapshots: Snapshots,
 }
 
+impl Options {
+    /// For nodes in service: as few messages and syncs as will do.
+    #[must_use]
+    pub fn for_service(self) -> Self {
+        Self { log: log::Options { thrifty: true, ..self.log }, ..self }
+    }
+}
+
 /// When a snapshot is due: after so many entries, but not before the log weighs four times as much as the last snapshot,
 /// so that writing snapshots costs little beside writing the log; in any case once the log is so heavy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +167,7 @@ impl Strong {
     /// The transport saw that a peer's process has ended.
     pub fn disconnected(&mut self, peer: NodeId, out: &mut Out) {
         self.bully.disconnected(peer, out);
+        self.log.disconnected(peer);
         self.settle(out);
     }
 
