@@ -420,6 +420,7 @@ const SIM_EXAMPLES: &str = "\
 Examples:
   synod sim                                     a thousand clusters
   synod sim --seeds 100000                      more of them
+  synod sim --protocol log --seeds 20000        the replicated log, its election and its services
   synod sim --seed 42 --trace run.jsonl         one again, and what happened in it
   synod sim --nodes 5 --faults loss,crash       with nothing but lost messages and crashes
   synod sim --faults all,stale                  with disks put back from old copies: Paxos does not survive that

@@ -45,6 +45,8 @@ struct Follower {
     sent: u64,
     under_way: u32,
     sent_ticks: u64,
+    /// Since when something is under way, and its log has not grown.
+    waiting_since: u64,
     told_committed: u64,
 }
 
@@ -81,7 +83,10 @@ impl Log {
             return;
         }
         let promised = self.memory.promised.map_or(0, |epoch| epoch.round);
-        let Some(round) = promised.max(self.highest_round).checked_add(1).filter(|_| self.memory.proven) else {
+        let more = u64::from(!mutant!(EpochUsedAgain));
+        let Some(round) =
+            promised.max(self.highest_round).max(1 - more).checked_add(more).filter(|_| self.memory.proven)
+        else {
             // Without a memory this node has no vote of its own, and cannot lead.
             self.notices.push(Notice::Deposed(None));
             return;
@@ -105,9 +110,9 @@ impl Log {
             return out.ignore(from, "a promise of a node that is no member");
         }
         match &mut self.role {
-            Role::Candidate(campaign) if campaign.epoch == epoch => {
+            Role::Candidate(campaign) if campaign.epoch == epoch || mutant!(LatePromiseOfEpochCounts) => {
                 campaign.holdings.insert(from, holds);
-                if votes {
+                if votes || mutant!(CountsNonVoters) {
                     campaign.promised.add(from);
                 }
                 self.adopt_if_promised(out);
@@ -122,11 +127,20 @@ impl Log {
     /// With a majority's promises: the highest epoch's log, and of those the longest, holds all that may be chosen.
     fn adopt_if_promised(&mut self, out: &mut Out) {
         let Role::Candidate(campaign) = &mut self.role else { return };
-        if campaign.adopted.is_some() || !campaign.promised.is_majority(&self.members) {
+        let promised = campaign.promised.is_majority(&self.members) || mutant!(EpochBeforeMajority);
+        if campaign.adopted.is_some() || !promised {
             return;
         }
         let voted = campaign.holdings.iter().filter(|(node, _)| campaign.promised.contains(**node));
-        let best = voted.max_by_key(|(node, holds)| (holds.accepted, holds.length, **node == self.id));
+        let best = voted.max_by_key(|(node, holds)| {
+            let own = **node == self.id;
+            match () {
+                () if mutant!(AdoptsShortestLog) => (holds.accepted, u64::MAX - holds.length, own),
+                () if mutant!(AdoptsLongestLog) => (None, holds.length, own),
+                () if mutant!(AdoptsOwnLog) => (None, 0, own),
+                () => (holds.accepted, holds.length, own),
+            }
+        });
         let Some((&best, &holds)) = best else { return };
         campaign.adopted = Some(holds);
         let epoch = campaign.epoch;
@@ -234,7 +248,11 @@ impl Log {
     /// is `false` if this node does not lead.
     pub fn read(&mut self, read: u64) -> bool {
         let Role::Leader(leading) = &mut self.role else { return false };
-        leading.waiting_reads.push(read);
+        if mutant!(ReadJoinsRunningRound) && !leading.round.reads.is_empty() {
+            leading.round.reads.push(read);
+        } else {
+            leading.waiting_reads.push(read);
+        }
         true
     }
 
@@ -300,7 +318,7 @@ impl Log {
     pub(super) fn on_accepted(&mut self, from: NodeId, epoch: Ballot, length: Option<u64>, out: &mut Out) {
         let own = from == self.id;
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.epoch != epoch || !self.members.contains(from) {
+        if (leading.epoch != epoch && !mutant!(AcceptedAcrossEpochs)) || !self.members.contains(from) {
             return;
         }
         let ends = self.memory.entries.length();
@@ -311,6 +329,9 @@ impl Log {
             leading.durable = leading.durable.max(length.unwrap_or(0));
         } else {
             let Some(follower) = leading.followers.get_mut(&from) else { return };
+            if length > follower.matched {
+                follower.waiting_since = self.now_ticks;
+            }
             follower.under_way = follower.under_way.saturating_sub(1);
             follower.matched = match length {
                 // Synchronised means: up to where the epoch began.
@@ -327,11 +348,15 @@ impl Log {
     /// What a majority has accepted in this epoch is chosen; and so is all before it.
     fn advance_commit(&mut self) {
         let Role::Leader(leading) = &self.role else { return };
-        let mut lengths: Vec<u64> = leading.followers.values().filter_map(|follower| follower.matched).collect();
+        let mut lengths: Vec<u64> = leading.followers.values().filter_map(Follower::counted).collect();
         lengths.push(leading.durable);
+        if mutant!(FollowerCountsTwice) {
+            lengths.extend_from_within(..1);
+        }
         lengths.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(&chosen) = lengths.get(self.members.majority() - 1) else { return };
-        if chosen >= leading.began.start {
+        let needed = self.members.majority() - usize::from(mutant!(CommitsMinusOne));
+        let Some(&chosen) = lengths.get(needed.saturating_sub(1)) else { return };
+        if chosen >= leading.began.start || mutant!(CommitsByPromises) {
             self.learn_committed(chosen);
         }
     }
@@ -341,7 +366,8 @@ impl Log {
     fn start_round(&mut self, out: &mut Out) {
         let (me, now, slot) = (self.id, self.now_ticks, self.memory.committed);
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || slot < leading.began.start {
+        let early = slot < leading.began.start && !mutant!(ReadsBeforeEpochCommits);
+        if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || early {
             return;
         }
         let (number, reads) = (leading.round.number + 1, std::mem::take(&mut leading.waiting_reads));
@@ -351,11 +377,15 @@ impl Log {
             out.send(to, Message::Confirm { epoch, round: number });
         }
         self.on_confirmed(me, epoch, number, out);
+        if mutant!(ReadsUnconfirmed) {
+            self.members.clone().iter().for_each(|node| self.on_confirmed(node, epoch, number, out));
+        }
     }
 
     pub(super) fn on_confirmed(&mut self, from: NodeId, epoch: Ballot, round: u64, _: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.epoch != epoch || leading.round.number != round || !self.members.contains(from) {
+        let other = leading.round.number != round && !mutant!(ConfirmedAcrossRounds);
+        if leading.epoch != epoch || other || !self.members.contains(from) {
             return;
         }
         leading.round.confirmed.add(from);
@@ -386,7 +416,8 @@ impl Log {
         let Role::Leader(leading) = &mut self.role else { return };
         let Leading { epoch, followers, round, asked_ticks, waiting_reads, .. } = &mut **leading;
         for (&to, follower) in followers.iter_mut() {
-            if follower.under_way > 0 && follower.sent_ticks + options.resend_ticks <= now {
+            // Not since it was last sent something: under load that is always just now.
+            if follower.under_way > 0 && follower.waiting_since + options.resend_ticks <= now {
                 follower.under_way = 0;
                 follower.sent = follower.matched.unwrap_or(follower.sent);
             }
@@ -411,10 +442,18 @@ impl Log {
 
 impl Follower {
     const fn new(holding: Holding) -> Self {
-        Self { holding, matched: None, sent: 0, under_way: 0, sent_ticks: 0, told_committed: 0 }
+        Self { holding, matched: None, sent: 0, under_way: 0, sent_ticks: 0, waiting_since: 0, told_committed: 0 }
+    }
+
+    /// What it has accepted in this epoch.
+    fn counted(&self) -> Option<u64> {
+        self.matched.or_else(|| mutant!(CommitsByPromises).then_some(self.holding.length))
     }
 
     const fn note_sent(&mut self, now: u64, committed: u64) {
+        if self.under_way == 0 {
+            self.waiting_since = now;
+        }
         self.under_way += 1;
         self.sent_ticks = now;
         self.told_committed = committed;

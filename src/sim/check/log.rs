@@ -13,7 +13,7 @@
 //! accepted is. A node without a memory is in its first moments no better than one whose promises were forgotten, and
 //! messages do not say in which life their sender is.
 //!
-//! A forwarded call is never doubled by the network: nodes send it once, over a connection.
+//! A forwarded call is never doubled by the network, nor its refusal: nodes send them once, over a connection.
 
 mod clients;
 mod ledger;
@@ -207,8 +207,8 @@ impl Subject for Watch {
         lost.length() <= chosen && holders >= self.members.majority()
     }
 
-    fn lost(&mut self, node: NodeId) {
-        self.shelves.insert(node, (1, Shelf::default()));
+    fn lost(&mut self, node: NodeId, generation: u64) {
+        self.shelves.insert(node, (generation, Shelf::default()));
         self.ledgers.values_mut().for_each(|ledger| ledger.lost(node));
     }
 
@@ -221,7 +221,9 @@ impl Subject for Watch {
     }
 
     fn urge(&mut self, core: &[NodeId], rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)> {
-        self.clients.urge(core, rng)
+        let goal = self.clients.goal();
+        let newest = self.ledgers.values().next_back().and_then(|ledger| ledger.replay.last_request("goal"));
+        self.clients.urge(core, newest.is_some_and(|(last, _)| *last >= goal), rng)
     }
 
     /// All live in one generation, may vote, have applied the same slots, the last goal among them; and nobody waits.

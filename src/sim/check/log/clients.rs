@@ -163,7 +163,7 @@ impl Clients {
     }
 
     /// The core must get this done, soon: a write of its own, again and again under the same request id.
-    pub(super) fn urge(&mut self, core: &[NodeId], rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)> {
+    pub(super) fn urge(&mut self, core: &[NodeId], done: bool, rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)> {
         self.ticks += 1;
         let mut chance = Pcg64Mcg::seed_from_u64(rng.random());
         let node = core[chance.random_range(0..core.len())];
@@ -171,7 +171,7 @@ impl Clients {
         if let Some(at) = self.clients.iter().position(|client| client.open.as_ref().is_some_and(|open| open.again)) {
             return self.repeat(at, node, &mut chance);
         }
-        if !self.ticks.is_multiple_of(16) {
+        if done || !self.ticks.is_multiple_of(16) {
             return None;
         }
         let value = format!("g{}", self.goal);
