@@ -22,7 +22,6 @@ use super::wire_strong;
 use crate::lab::gates::Gates;
 use crate::node::driver::Input;
 use crate::protocol::host::Sender;
-use crate::protocol::strong::Message::Forward;
 use crate::protocol::types::NodeId;
 use crate::protocol::{Message, paxos};
 use crate::xmlrpc::{Fault, to_call};
@@ -308,8 +307,8 @@ impl Line {
     fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
-        // A command without a request id would become two entries.
-        let once = messages.iter().any(|outgoing| matches!(outgoing.message, Message::Strong(Forward { .. })));
+        let is_sent_once = |message: &Message| matches!(message, Message::Strong(call) if call.is_sent_once());
+        let once = messages.iter().any(|outgoing| is_sent_once(&outgoing.message));
         let answers: Vec<Result<Answer, Fault>> = if calls.len() == 1
             && let Some((method, params)) = calls.pop()
         {

@@ -48,6 +48,8 @@ struct Follower {
     sent: u64,
     under_way: u32,
     sent_ticks: u64,
+    /// Since when something is under way, and its log has not grown.
+    waiting_since: u64,
     told_committed: u64,
     /// Whether entries are sent to it at once. The others get them once a tick, in one message.
     prompt: bool,
@@ -67,6 +69,12 @@ struct Round {
     asked_ticks: u64,
     /// Whether all were asked, and not only those that are prompt.
     wide: bool,
+}
+
+impl Campaign {
+    pub(super) const fn epoch(&self) -> Ballot {
+        self.epoch
+    }
 }
 
 impl Leading {
@@ -114,7 +122,10 @@ impl Log {
             return;
         }
         let promised = self.memory.promised.map_or(0, |epoch| epoch.round);
-        let Some(round) = promised.max(self.highest_round).checked_add(1).filter(|_| self.memory.proven) else {
+        let more = u64::from(!mutant!(EpochUsedAgain));
+        let Some(round) =
+            promised.max(self.highest_round).max(1 - more).checked_add(more).filter(|_| self.memory.proven)
+        else {
             // Without a memory this node has no vote of its own, and cannot lead.
             self.notices.push(Notice::Deposed(None));
             return;
@@ -138,9 +149,9 @@ impl Log {
             return out.ignore(from, "a promise of a node that is no member");
         }
         match &mut self.role {
-            Role::Candidate(campaign) if campaign.epoch == epoch => {
+            Role::Candidate(campaign) if campaign.epoch == epoch || mutant!(LatePromiseOfEpochCounts) => {
                 campaign.holdings.insert(from, holds);
-                if votes {
+                if votes || mutant!(CountsNonVoters) {
                     campaign.promised.add(from);
                 }
                 self.adopt_if_promised(out);
@@ -155,11 +166,20 @@ impl Log {
     /// With a majority's promises: the highest epoch's log, and of those the longest, holds all that may be chosen.
     fn adopt_if_promised(&mut self, out: &mut Out) {
         let Role::Candidate(campaign) = &mut self.role else { return };
-        if campaign.adopted.is_some() || !campaign.promised.is_majority(&self.members) {
+        let promised = campaign.promised.is_majority(&self.members) || mutant!(EpochBeforeMajority);
+        if campaign.adopted.is_some() || !promised {
             return;
         }
         let voted = campaign.holdings.iter().filter(|(node, _)| campaign.promised.contains(**node));
-        let best = voted.max_by_key(|(node, holds)| (holds.accepted, holds.length, **node == self.id));
+        let best = voted.max_by_key(|(node, holds)| {
+            let own = **node == self.id;
+            match () {
+                () if mutant!(AdoptsShortestLog) => (holds.accepted, u64::MAX - holds.length, own),
+                () if mutant!(AdoptsLongestLog) => (None, holds.length, own),
+                () if mutant!(AdoptsOwnLog) => (None, 0, own),
+                () => (holds.accepted, holds.length, own),
+            }
+        });
         let Some((&best, &holds)) = best else { return };
         campaign.adopted = Some(holds);
         let epoch = campaign.epoch;
@@ -267,7 +287,11 @@ impl Log {
     /// is `false` if this node does not lead.
     pub fn read(&mut self, read: u64) -> bool {
         let Role::Leader(leading) = &mut self.role else { return false };
-        leading.waiting_reads.push(read);
+        if mutant!(ReadJoinsRunningRound) && !leading.round.reads.is_empty() {
+            leading.round.reads.push(read);
+        } else {
+            leading.waiting_reads.push(read);
+        }
         true
     }
 
@@ -344,7 +368,7 @@ impl Log {
     pub(super) fn on_accepted(&mut self, from: NodeId, epoch: Ballot, length: Option<u64>, out: &mut Out) {
         let own = from == self.id;
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.epoch != epoch || !self.members.contains(from) {
+        if (leading.epoch != epoch && !mutant!(AcceptedAcrossEpochs)) || !self.members.contains(from) {
             return;
         }
         let ends = self.memory.entries.length();
@@ -355,6 +379,9 @@ impl Log {
             leading.durable = leading.durable.max(length.unwrap_or(0));
         } else {
             let Some(follower) = leading.followers.get_mut(&from) else { return };
+            if length > follower.matched {
+                follower.waiting_since = self.now_ticks;
+            }
             follower.under_way = follower.under_way.saturating_sub(1);
             follower.gone = false;
             follower.matched = match length {
@@ -378,11 +405,15 @@ impl Log {
     /// What a majority has accepted in this epoch is chosen; and so is all before it.
     fn advance_commit(&mut self) {
         let Role::Leader(leading) = &self.role else { return };
-        let mut lengths: Vec<u64> = leading.followers.values().filter_map(|follower| follower.matched).collect();
+        let mut lengths: Vec<u64> = leading.followers.values().filter_map(Follower::counted).collect();
         lengths.push(leading.durable);
+        if mutant!(FollowerCountsTwice) {
+            lengths.extend_from_within(..1);
+        }
         lengths.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(&chosen) = lengths.get(self.members.majority() - 1) else { return };
-        if chosen >= leading.began.start {
+        let needed = self.members.majority() - usize::from(mutant!(CommitsMinusOne));
+        let Some(&chosen) = lengths.get(needed.saturating_sub(1)) else { return };
+        if chosen >= leading.began.start || mutant!(CommitsByPromises) {
             self.learn_committed(chosen);
         }
     }
@@ -392,7 +423,8 @@ impl Log {
     fn start_round(&mut self, out: &mut Out) {
         let (me, now, slot, most) = (self.id, self.now_ticks, self.memory.committed, self.prompt_followers());
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || slot < leading.began.start {
+        let early = slot < leading.began.start && !mutant!(ReadsBeforeEpochCommits);
+        if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || early {
             return;
         }
         let (number, reads) = (leading.round.number + 1, std::mem::take(&mut leading.waiting_reads));
@@ -404,11 +436,15 @@ impl Log {
             out.send(to, Message::Confirm { epoch, round: number });
         }
         self.on_confirmed(me, epoch, number, out);
+        if mutant!(ReadsUnconfirmed) {
+            self.members.clone().iter().for_each(|node| self.on_confirmed(node, epoch, number, out));
+        }
     }
 
     pub(super) fn on_confirmed(&mut self, from: NodeId, epoch: Ballot, round: u64, _: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.epoch != epoch || leading.round.number != round || !self.members.contains(from) {
+        let other = leading.round.number != round && !mutant!(ConfirmedAcrossRounds);
+        if leading.epoch != epoch || other || !self.members.contains(from) {
             return;
         }
         leading.round.confirmed.add(from);
@@ -452,7 +488,8 @@ impl Log {
         let Leading { epoch, followers, round, asked_ticks, waiting_reads, flushed: length, .. } = &mut **leading;
         let (length, hash) = (*length, self.memory.entries.hash_at(*length).unwrap_or(0));
         for (&to, follower) in followers.iter_mut() {
-            if follower.under_way > 0 && follower.sent_ticks + options.resend_ticks <= now {
+            // Not since it was last sent something: under load that is always just now.
+            if follower.under_way > 0 && follower.waiting_since + options.resend_ticks <= now {
                 follower.under_way = 0;
                 follower.sent = follower.matched.unwrap_or(follower.sent);
             }
@@ -489,6 +526,7 @@ impl Follower {
             sent: 0,
             under_way: 0,
             sent_ticks: 0,
+            waiting_since: 0,
             told_committed: 0,
             prompt: false,
             awaited: false,
@@ -498,7 +536,7 @@ impl Follower {
 
     /// Whether an answer takes longer than it should: a tick, and what was left of the one before.
     const fn is_overdue(&self, now: u64) -> bool {
-        self.gone || (self.under_way > 0 && self.sent_ticks + 2 <= now)
+        self.gone || (self.under_way > 0 && self.waiting_since + 2 <= now)
     }
 
     /// Whether it is to be sent what it lacks of a log of this length now.
@@ -506,7 +544,15 @@ impl Follower {
         self.prompt || self.awaited || self.sent_ticks < now || length - self.sent >= LATE_ENTRIES
     }
 
+    /// What it has accepted in this epoch.
+    fn counted(&self) -> Option<u64> {
+        self.matched.or_else(|| mutant!(CommitsByPromises).then_some(self.holding.length))
+    }
+
     const fn note_sent(&mut self, now: u64, committed: u64) {
+        if self.under_way == 0 {
+            self.waiting_since = now;
+        }
         self.under_way += 1;
         self.sent_ticks = now;
         self.told_committed = committed;

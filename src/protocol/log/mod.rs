@@ -382,6 +382,15 @@ impl Log {
         matches!(&self.role, Role::Leader(leading) if leading.is_confirming())
     }
 
+    /// The epoch for which this node collects promises.
+    #[must_use]
+    pub fn campaigns(&self) -> Option<Ballot> {
+        match &self.role {
+            Role::Candidate(campaign) => Some(campaign.epoch()),
+            Role::Follower | Role::Leader(_) => None,
+        }
+    }
+
     /// The cluster.
     #[must_use]
     pub const fn members(&self) -> &Members {
@@ -400,7 +409,7 @@ impl Log {
         if slot > self.memory.committed || self.memory.snapshot.as_ref().is_some_and(|old| old.slot >= slot) {
             return;
         }
-        let through = slot.saturating_sub(self.options.tail);
+        let through = if mutant!(CompactsAll) { self.memory.length() } else { slot.saturating_sub(self.options.tail) };
         self.save(Record::Compact { snapshot: Snapshot { slot, hash, state }, through }, out);
     }
 
@@ -443,4 +452,4 @@ const fn first_of_epoch() -> Command {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

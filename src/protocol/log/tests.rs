@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::entries::Entries;
 use super::*;
 use crate::protocol::{Effect, Message as AnyMessage, Record as AnyRecord};
 
@@ -218,4 +219,103 @@ fn whatever_happens_all_hold_the_same_log() {
     }
     // The runs must have been about something.
     assert!(slots > 3000 && epochs > 600 && reads > 300 && installs > 50, "{slots} {epochs} {reads} {installs}");
+}
+
+/// A leader whose chain is another one up to where our log ends is told nothing of what we have.
+#[test]
+pub(crate) fn a_log_that_continues_another_chain_is_not_acknowledged() {
+    let members = Members::new((1..=3).map(node)).unwrap();
+    let memory = Memory { proven: true, ..Memory::default() };
+    let mut log = Log::new(node(2), members, Options::default(), memory);
+    let epoch = Ballot { round: 1, node: node(1) };
+    let first = Entry::after(0, epoch, Command::Noop);
+    let began = Some(Beginning { accepted: None, length: 0, start: 1 });
+    let mut hear = |began, after, hash, entries| {
+        let mut out = Out::default();
+        log.on_message(node(1), Message::Accept { epoch, began, after, hash, entries, committed: 0 }, &mut out);
+        let told = out.drain().filter_map(|effect| match effect {
+            Effect::Send { message: AnyMessage::Log(Message::Accepted { length, .. }), .. } => Some(length),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(hear(began, 0, 0, vec![first.clone()]), [Some(1)]);
+    assert_eq!(hear(None, 1, first.hash, Vec::new()), [Some(1)]);
+    assert_eq!(hear(None, 1, first.hash ^ 1, Vec::new()), [None]);
+    assert_eq!(hear(None, 1, first.hash ^ 1, vec![Entry::after(first.hash ^ 1, epoch, Command::Noop)]), [None]);
+}
+
+/// A follower of epoch 1, with its first entry.
+fn follower(entries: &[Entry]) -> Log {
+    let members = Members::new((1..=3).map(node)).unwrap();
+    let mut log = Log::new(node(2), members, Options::default(), Memory { proven: true, ..Memory::default() });
+    let began = Some(Beginning { accepted: None, length: 0, start: 1 });
+    hear(&mut log, began, 0, 0, &entries[..1]);
+    log
+}
+
+fn hear(log: &mut Log, began: Option<Beginning>, after: u64, hash: u64, entries: &[Entry]) {
+    let (epoch, entries) = (Ballot { round: 1, node: node(1) }, entries.to_vec());
+    log.on_message(node(1), Message::Accept { epoch, began, after, hash, entries, committed: 0 }, &mut Out::default());
+}
+
+#[test]
+fn what_was_fetched_takes_nothing_back_that_came_meanwhile() {
+    let epoch = Ballot { round: 1, node: node(1) };
+    let mut chain = Entries::default();
+    (0..4).for_each(|_| chain.append(epoch, Command::Noop));
+    let all = chain.page(0, 9, 99);
+    let mut log = follower(&all);
+    // The leader holds no more what follows slot 1, and is asked for it; but then that comes after all.
+    hear(&mut log, Some(Beginning { accepted: None, length: 0, start: 1 }), 3, all[2].hash, &[]);
+    assert!(log.is_fetching());
+    hear(&mut log, None, 1, all[0].hash, &all[1..]);
+    assert_eq!(log.memory().length(), 4);
+    let piece = Piece::Entries { after: 1, entries: all[1..3].to_vec() };
+    log.on_message(node(1), Message::Fetched { epoch, piece }, &mut Out::default());
+    assert_eq!(log.memory().length(), 4, "entries that were acknowledged are gone");
+}
+
+#[test]
+fn what_was_lost_is_sent_again_also_under_load() {
+    let members = Members::new((1..=3).map(node)).unwrap();
+    let mut log = Log::new(node(1), members, Options::default(), Memory { proven: true, ..Memory::default() });
+    let mut out = Out::default();
+    log.campaign(&mut out);
+    let epoch = log.campaigns().unwrap();
+    let holds = Holding { accepted: None, length: 0, committed: 0 };
+    for id in [2, 3] {
+        log.on_message(node(id), Message::Promise { epoch, holds, votes: true }, &mut out);
+    }
+    log.on_tick(&mut out);
+    log.flush(&mut out);
+    for id in [1, 2, 3] {
+        log.on_message(node(id), Message::Accepted { epoch, length: Some(1) }, &mut out);
+    }
+    out.drain();
+    let (mut lost, mut again) = (false, false);
+    for _ in 0..200 {
+        log.on_tick(&mut out);
+        log.append(Command::Noop);
+        log.flush(&mut out);
+        for effect in out.drain().collect::<Vec<_>>() {
+            let Effect::Send { to, message: AnyMessage::Log(message) } = effect else { continue };
+            match message {
+                Message::Accepted { .. } => log.on_message(to, message, &mut out),
+                Message::Accept { after, entries, .. } if to == node(3) => {
+                    let length = Some(after + entries.len() as u64);
+                    log.on_message(to, Message::Accepted { epoch, length }, &mut out);
+                }
+                Message::Accept { after, entries, .. } if !entries.is_empty() => {
+                    again |= lost && after == 1;
+                    // The first is lost, and the others do not continue what the follower has.
+                    if std::mem::replace(&mut lost, true) {
+                        log.on_message(to, Message::Accepted { epoch, length: Some(1) }, &mut out);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(again);
 }

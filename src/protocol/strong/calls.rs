@@ -39,6 +39,16 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Whether it must not arrive twice, so that a transport which does not know whether it arrived gives it up: a command
+    /// without a request id would become two entries; and so it would if it were handed over again because of a refusal
+    /// that was heard twice.
+    #[must_use]
+    pub const fn is_sent_once(&self) -> bool {
+        matches!(self, Self::Forward { .. } | Self::Answer { reply: None, .. })
+    }
+}
+
 /// Why a call got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Failure {
@@ -68,8 +78,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    const fn hand_to(&mut self, epoch: Ballot) {
-        self.exposed_before |= self.exposed;
+    fn hand_to(&mut self, epoch: Ballot) {
+        self.exposed_before |= self.exposed && !mutant!(ExposureForgotten);
         (self.exposed, self.place) = (true, Place::With(epoch));
     }
 
@@ -303,7 +313,7 @@ impl Strong {
             match call.place {
                 Place::Waiting => again.push(request),
                 Place::With(epoch) if epoch == leader || epoch.node == self.id => {}
-                Place::With(_) if call.keyed => again.push(request),
+                Place::With(_) if call.keyed || mutant!(ForwardsTwice) => again.push(request),
                 Place::With(_) => unknown.push(request),
             }
         }

@@ -230,7 +230,8 @@ impl Strong {
 
     /// Applies what is committed, in order, each once.
     fn apply(&mut self, out: &mut Out) {
-        let committed = self.log.memory().committed;
+        let memory = self.log.memory();
+        let committed = if mutant!(AppliesUncommitted) { memory.length() } else { memory.committed };
         if self.applied >= committed || self.broken {
             return;
         }
@@ -256,10 +257,18 @@ impl Strong {
                 Command::Noop => &[],
                 Command::Service(bytes) => bytes,
             };
+            let mut own = Vec::new();
+            let bytes = if mutant!(AppliesByOwnTime) {
+                own.extend_from_slice(bytes);
+                crate::service::command::stamp(&mut own, self.now_ticks * TICK_MS);
+                &own
+            } else {
+                bytes
+            };
             let reply = self.services.apply(at, bytes, &mut self.changes);
             self.applied = slot;
             if let Some((appended, origin)) = self.slots.remove(&slot) {
-                self.answer(origin, (appended == epoch).then_some(reply), out);
+                self.answer(origin, (appended == epoch || mutant!(AnswersByAnyEntry)).then_some(reply), out);
             }
         }
         self.time_ms = self.time_ms.max(self.services.time_ms());
@@ -276,7 +285,7 @@ impl Strong {
         let heavy = weight >= bytes && self.applied.saturating_sub(kept) > self.options.log.tail;
         if (many || heavy) && !self.broken {
             let state: Arc<[u8]> = self.services.snapshot().into();
-            self.log.compact(self.applied, state, out);
+            self.log.compact(self.applied - u64::from(mutant!(SnapshotOfEarlierSlot)), state, out);
         }
     }
 
