@@ -19,7 +19,8 @@ impl Log {
             self.leave_for(epoch);
             self.save(Record::Promise { epoch }, out);
         }
-        out.send(from, Message::Promise { epoch, holds: self.holding(), votes: self.memory.proven });
+        let members = self.memory.members_at(self.memory.length()).cloned();
+        out.send(from, Message::Promise { epoch, holds: self.holding(), votes: self.memory.proven, members });
     }
 
     /// Whether an epoch is its sender's own and does not leap: one message must not use up the rounds.
@@ -27,8 +28,6 @@ impl Log {
         let known = self.memory.promised.map_or(0, |promised| promised.round).max(self.highest_round);
         if from != epoch.node {
             out.ignore(from, "the epoch is another node's");
-        } else if !self.members.contains(from) {
-            out.ignore(from, "the sender is no member");
         } else if epoch.round > known.saturating_add(MAX_ROUND_LEAP) {
             out.ignore(from, "the epoch leaps too far above what was promised here");
         } else {
@@ -53,8 +52,13 @@ impl Log {
                 // What was never handed to the disk, nor to anyone else, has not been.
                 self.memory.entries.truncate(leading.flushed());
                 self.notices.extend(leading.reads().map(|read| Notice::Unreadable { read }));
+                if leading.newcomer.is_some() {
+                    self.notices.push(Notice::NotJoined { why: None });
+                }
+                self.look_at_members();
             }
         }
+        self.note_correspondents();
         self.notices.push(Notice::Deposed(higher));
     }
 
