@@ -129,6 +129,8 @@ impl Log {
                 out.ignore(from, "the chain of these entries does not continue ours");
                 return None;
             }
+            // What is being fetched would end before this, and cut it off.
+            self.fetching = None;
             self.save(Record::Append { after: length, entries: news }, out);
         }
         Some(self.memory.length())

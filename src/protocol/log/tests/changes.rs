@@ -250,3 +250,27 @@ fn who_joins_neither_votes_nor_leads_before_the_log_says_so() {
     };
     assert_eq!(out.drain().filter_map(votes).collect::<Vec<_>>(), [false]);
 }
+
+/// Found by the random world: a node that was synchronised already, and was told once more how the epoch began, fetched
+/// what the leader then streamed, and cut off what had come since.
+#[test]
+fn what_is_fetched_does_not_cut_off_what_was_streamed_meanwhile() {
+    let mut one = One::of(3);
+    let mut entries = vec![Entry::after(0, epoch(1, 2), Command::Noop)];
+    for _ in 0..4 {
+        entries.push(Entry::after(entries.last().unwrap().hash, epoch(1, 2), Command::Noop));
+    }
+    let (hash_at, epoch) = (|slot: usize| entries[slot - 1].hash, epoch(1, 2));
+    let began = Some(Beginning { accepted: None, length: 0, start: 1 });
+    let first = entries[..1].to_vec();
+    one.hear(2, Message::Accept { epoch, began, after: 0, hash: 0, entries: first, committed: 0 });
+    let none = Vec::new();
+    one.hear(2, Message::Accept { epoch, began, after: 3, hash: hash_at(3), entries: none, committed: 0 });
+    assert!(one.told(|message| matches!(message, Message::Fetch { .. })).contains(&2));
+    let rest = entries[1..].to_vec();
+    one.hear(2, Message::Accept { epoch, began: None, after: 1, hash: hash_at(1), entries: rest, committed: 5 });
+    assert_eq!((one.log.memory().length(), one.committed()), (5, 5));
+    let piece = Piece::Entries { after: 1, entries: entries[1..3].to_vec() };
+    one.hear(2, Message::Fetched { epoch, piece });
+    assert_eq!((one.log.memory().length(), one.committed()), (5, 5));
+}
