@@ -2,7 +2,7 @@
 
 use super::follower::continues;
 use super::memory::{Record, Snapshot};
-use super::{Entry, Log, Message, Piece};
+use super::{Entry, Log, Message, Piece, Role};
 use crate::protocol::Out;
 use crate::protocol::types::{Ballot, NodeId};
 
@@ -98,7 +98,10 @@ impl Log {
         }
         let entries = &self.memory.entries;
         let piece = if after >= entries.base() {
-            let entries = entries.page(after, self.options.batch_entries, self.options.batch_bytes);
+            // What a leader has not yet sent to all, nor to its disk, it may still take back.
+            let ends = if let Role::Leader(leading) = &self.role { leading.flushed() } else { entries.length() };
+            let most = usize::try_from(ends.saturating_sub(after)).unwrap_or(usize::MAX);
+            let entries = entries.page(after, self.options.batch_entries.min(most), self.options.batch_bytes);
             Piece::Entries { after, entries }
         } else {
             let Some(Snapshot { slot, hash, state, members }) = &self.memory.snapshot else { return };

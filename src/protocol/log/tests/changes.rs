@@ -274,3 +274,23 @@ fn what_is_fetched_does_not_cut_off_what_was_streamed_meanwhile() {
     one.hear(2, Message::Fetched { epoch, piece });
     assert_eq!((one.log.memory().length(), one.committed()), (5, 5));
 }
+
+/// Found by the random world: a follower that fetched was given entries which the leader, stepping down, then took back,
+/// and told their clients that nothing had happened.
+#[test]
+fn what_a_leader_may_take_back_is_not_to_be_fetched() {
+    let mut one = One::elected(3, &[2, 3]);
+    one.step(|log, _| _ = log.append(Command::Noop));
+    let epoch = one.log.leads().unwrap();
+    let fetched = |one: &mut One| {
+        one.said.clear();
+        one.hear(2, Message::Fetch { epoch, after: 0, offset: 0 });
+        match one.said.pop() {
+            Some((_, Message::Fetched { piece: Piece::Entries { entries, .. }, .. })) => entries.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(fetched(&mut one), 1, "the second entry has not left yet");
+    one.step(Log::flush);
+    assert_eq!(fetched(&mut one), 2);
+}
