@@ -233,6 +233,11 @@ pub(crate) struct ServeArgs {
     #[arg(long = "member", value_name = "ID=HOST:PORT", required_unless_present = "cluster")]
     pub(crate) members: Vec<MemberArg>,
 
+    /// Join a cluster that runs already: the node takes part once a member has been told 'members add'. Give it members
+    /// that it can reach.
+    #[arg(long)]
+    pub(crate) join: bool,
+
     /// A file that lists the members, instead of --listen and --member.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) cluster: Option<PathBuf>,
@@ -406,7 +411,9 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   synod serve --id 8000 --listen 127.0.0.1:8000 \\
       --member 8000=127.0.0.1:8000 --member 8001=127.0.0.1:8001 --member 8002=127.0.0.1:8002
-  synod serve --id 8001 --cluster cluster.toml --data /var/lib/synod";
+  synod serve --id 8001 --cluster cluster.toml --data /var/lib/synod
+  synod serve --id 8005 --listen 127.0.0.1:8005 --join --member 8000=127.0.0.1:8000
+      (then, at a member: cluster.add(8005, '127.0.0.1:8005'), or in its shell: members add 8005)";
 
 const CREDENTIALS_EXAMPLES: &str = "\
 Example, a cluster that other machines may call:

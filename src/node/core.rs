@@ -1,6 +1,5 @@
 //! The handle through which connection threads reach the driver.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
@@ -12,6 +11,7 @@ use super::status::Snapshot;
 use crate::protocol::Message;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::Sender;
+use crate::protocol::log::members::Change;
 use crate::protocol::paxos::Outcome;
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId};
@@ -24,7 +24,8 @@ use crate::service::reply::Reply;
 pub(crate) struct Core {
     pub(crate) id: NodeId,
     pub(crate) address: SocketAddr,
-    pub(crate) members: BTreeMap<NodeId, String>,
+    /// Whether it joined a cluster that others founded.
+    pub(crate) joined: bool,
     pub(crate) lab: bool,
     pub(crate) access: Access,
     pub(crate) since: Instant,
@@ -98,6 +99,11 @@ impl Core {
             };
             Input::Watch { watch: Box::new(watch), deadline_ticks }
         })
+    }
+
+    /// Other members.
+    pub(crate) fn change(&self, change: Change, deadline_ticks: u64) -> Receiver<Result<Reply, Failure>> {
+        self.ask(|reply| Input::Change { change, deadline_ticks, reply })
     }
 
     pub(crate) fn elect(&self) -> Receiver<()> {

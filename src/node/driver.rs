@@ -17,6 +17,7 @@ use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::Log;
+use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
@@ -45,6 +46,8 @@ pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
 pub(crate) enum Input {
     /// A client's command for the services; `keyed` if it carries a request id.
     Command { command: Vec<u8>, keyed: bool, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
+    /// An administrator changes the members.
+    Change { change: Change, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
     /// A client reads: the newest state within so many ticks, or without a deadline the state that is here.
     Query { query: Query, deadline_ticks: Option<u64> },
     /// A client waits for the state to change.
@@ -291,6 +294,13 @@ impl Driver {
                 strong.command(request, command, keyed, deadline_ticks, &mut self.out);
                 self.collect(None, None);
             }
+            Input::Change { change, deadline_ticks, reply } => {
+                let request = self.name();
+                let Some(strong) = self.host.strong_mut() else { return };
+                self.commands.insert(request, reply);
+                strong.change(request, change, deadline_ticks, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Query { query, deadline_ticks: None } => self.actions.push(Action::Read(query, Ok(()))),
             Input::Query { query, deadline_ticks: Some(deadline_ticks) } => {
                 let request = self.name();
@@ -361,6 +371,8 @@ impl Driver {
                             self.actions.push(Action::Send(outgoing));
                         }
                     }
+                    // At once: what this very step sends may be for them.
+                    Effect::Notify(Event::Correspondents { addresses }) => self.peers.meet(addresses),
                     Effect::Notify(Event::Ignored { reason, .. }) => reaction.ignored = Some(reason),
                     Effect::Notify(Event::Replied { request, result }) => {
                         if let Some(client) = self.commands.remove(&request) {
@@ -411,7 +423,8 @@ impl Driver {
                 actions.push(Action::Write(Task::Clear));
             }
             Event::Proposing { .. } => counters.ballots += 1,
-            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } => {}
+            // What the driver has looked at before it came here.
+            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => {}
         }
     }
 
@@ -502,6 +515,10 @@ impl Driver {
             ballots_running: paxos.running(),
             files_pending: self.scribe.pending() + self.tasks.len(),
             counters: self.counters,
+            members: self.host.strong().map_or_else(
+                || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
+                |strong| strong.log().membership().addresses().clone(),
+            ),
             strong: self.host.strong().map(StrongStatus::of),
         }
     }

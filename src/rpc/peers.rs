@@ -12,8 +12,8 @@ use std::sync::mpsc::Sender as Inbox;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
-use parking_lot::{Condvar, Mutex};
+use log::{debug, info, warn};
+use parking_lot::{Condvar, Mutex, RwLock};
 use serde::Serialize;
 
 use super::client::{CallError, Calling, Client};
@@ -115,9 +115,19 @@ impl Outgoing {
 pub(crate) struct Peers {
     me: NodeId,
     gates: Gates,
-    queues: BTreeMap<NodeId, Arc<Queue>>,
+    calling: Calling,
+    /// Those who founded the cluster, and where they listen: single values are decided with them, whoever the members are.
+    founding: BTreeMap<NodeId, String>,
+    lines: RwLock<BTreeMap<NodeId, End>>,
     inbox: Inbox<Input>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// This end of a line: what the sender at the other one takes from.
+#[derive(Debug)]
+struct End {
+    address: String,
+    queue: Arc<Queue>,
 }
 
 impl Peers {
@@ -128,16 +138,64 @@ impl Peers {
         calling: &Calling,
         inbox: Inbox<Input>,
     ) -> io::Result<Self> {
-        let mut queues = BTreeMap::new();
-        let mut threads = Vec::new();
-        for (&peer, address) in addresses.iter().filter(|(peer, _)| **peer != me) {
-            let queue = Arc::new(Queue::default());
-            queues.insert(peer, queue.clone());
-            let client = Client::calling(address, calling);
-            let line = Line { me, peer, client, queue, inbox: inbox.clone(), is_up: true };
-            threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
+        let founding: BTreeMap<NodeId, String> =
+            addresses.iter().filter(|(peer, _)| **peer != me).map(|(peer, address)| (*peer, address.clone())).collect();
+        let peers = Self {
+            me,
+            gates: Gates::default(),
+            calling: calling.clone(),
+            founding: founding.clone(),
+            lines: RwLock::default(),
+            inbox,
+            threads: Mutex::default(),
+        };
+        for (peer, address) in founding {
+            let end = peers.open(peer, address)?;
+            peers.lines.write().insert(peer, end);
         }
-        Ok(Self { me, gates: Gates::default(), queues, inbox, threads: Mutex::new(threads) })
+        Ok(peers)
+    }
+
+    fn open(&self, peer: NodeId, address: String) -> io::Result<End> {
+        let (me, queue) = (self.me, Arc::new(Queue::default()));
+        let client = Client::calling(&address, &self.calling);
+        let line = Line { me, peer, client, queue: queue.clone(), inbox: self.inbox.clone(), is_up: true };
+        let thread = thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?;
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+        Ok(End { address, queue })
+    }
+
+    /// From now on there are lines to these, and to those who founded the cluster: others are closed, and what waits for
+    /// them is dropped. Where both have an address, this one holds.
+    pub(crate) fn meet(&self, addresses: BTreeMap<NodeId, Arc<str>>) {
+        let mut wanted = self.founding.clone();
+        wanted.extend(addresses.into_iter().map(|(peer, address)| (peer, address.to_string())));
+        wanted.remove(&self.me);
+        let mut lines = self.lines.write();
+        lines.retain(|peer, end| {
+            let stays = wanted.get(peer) == Some(&end.address);
+            if !stays {
+                end.queue.close();
+            }
+            stays
+        });
+        for (peer, address) in wanted {
+            if lines.contains_key(&peer) {
+                continue;
+            }
+            match self.open(peer, address) {
+                Ok(end) => _ = lines.insert(peer, end),
+                // Like a peer that cannot be reached. The next change of the members tries again, and so does a restart.
+                Err(error) => warn!("no thread could be started that sends to {peer}: {error}"),
+            }
+        }
+    }
+
+    /// Whether there is a line to a node, or it is this one.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        node == self.me || self.lines.read().contains_key(&node)
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
@@ -179,8 +237,9 @@ impl Peers {
 
     /// Ends the senders. One that waits for an answer ends when it has it, or when the time is up.
     pub(crate) fn stop(&self) {
-        self.queues.values().for_each(|queue| queue.close());
-        for thread in self.threads.lock().drain(..) {
+        self.lines.read().values().for_each(|end| end.queue.close());
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             if thread.join().is_err() {
                 info!("a sender thread panicked");
             }
@@ -193,8 +252,8 @@ impl Peers {
             debug!("dropped an answer to {} that nobody waits for", outgoing.to);
             return;
         }
-        match self.queues.get(&outgoing.to) {
-            Some(queue) => queue.push(outgoing),
+        match self.lines.read().get(&outgoing.to) {
+            Some(end) => end.queue.push(outgoing),
             None => debug!("dropped a message to {}, which is no peer", outgoing.to),
         }
     }

@@ -335,6 +335,10 @@ impl About {
             Notice::Decided { instance, ballot, value } => {
                 Self::new("Decided", Some(*ballot), format!("knows that {value} is chosen in {instance}"))
             }
+            Notice::Correspondents { addresses } => {
+                let nodes: Vec<String> = addresses.keys().map(ToString::to_string).collect();
+                Self::new("Correspondents", None, format!("speaks to {} from now on", nodes.join(", ")))
+            }
             Notice::Restarted { generation } => {
                 Self::new("Restarted", None, format!("lives in generation {generation}"))
             }

@@ -21,7 +21,7 @@ use crate::protocol::durable::Durable;
 use crate::protocol::log::{self, memory::Memory};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// Records written until a checkpoint is due even if the node is busy. The log, some 8 MiB then, is written over from its
 /// beginning: a sync of blocks that exist already costs half of one that makes the file grow.
 const CHECKPOINT_RECORDS: usize = 1024;
@@ -100,7 +100,15 @@ impl Sqlite {
             connection.pragma_query_value(None, "user_version", |row| row.get(0))
         };
         let found = setup(&self.connection).map_err(|source| self.failed(source))?;
-        if found != 0 && found != FORMAT {
+        if found == 2 {
+            let migrate = |connection: &mut Connection| -> rusqlite::Result<()> {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(log_tables::FROM_FORMAT_2)?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                transaction.commit()
+            };
+            migrate(&mut self.connection).map_err(|source| self.failed(source))?;
+        } else if found != 0 && found != FORMAT {
             return Err(StoreError::Format { file: self.file.clone(), found, expected: FORMAT });
         }
         if found == 0 {

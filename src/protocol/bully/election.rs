@@ -65,9 +65,9 @@ impl Bully {
     /// them vouched for the coordinator, we would be following it.
     fn nobody_vouches(&self) -> bool {
         let linked: Vec<NodeId> = self.linked().collect();
-        let fresh = linked.iter().filter(|peer| self.peers[peer].fresh).count();
+        let fresh = || linked.iter().copied().filter(|peer| self.peers[peer].fresh);
         let late = self.asked.is_some_and(|asked| self.now - asked >= self.options.answer_ticks);
-        self.are_majority(fresh) && (late || fresh == linked.len())
+        self.are_majority(fresh()) && (late || fresh().count() == linked.len())
     }
 
     /// Whether all members hear us and say that they can take part.
@@ -90,7 +90,7 @@ impl Bully {
         let Phase::Electing { since, answered, waiting, .. } = &self.phase else { return };
         let late = self.now - since >= self.options.answer_ticks;
         let complete = waiting.is_empty() && (answered.len() == self.waited_for() || late);
-        let majority = self.are_majority(answered.len());
+        let majority = self.are_majority(answered.iter().copied());
         if !self.is_eligible() || (late && !majority) {
             self.look(true, self.options.answer_ticks, out);
         } else if majority && (complete || late) {

@@ -117,6 +117,8 @@ impl Default for Options {
 pub struct Bully {
     id: NodeId,
     members: Members,
+    /// A former member whose removal is not settled: it has no voice, but may still coordinate.
+    leaving: Option<NodeId>,
     options: Options,
     rng: Pcg64Mcg,
     /// Ticks since the start. Only differences count.
@@ -152,6 +154,7 @@ impl Bully {
         Self {
             id,
             members,
+            leaving: None,
             options,
             rng,
             now: 0,
@@ -277,20 +280,26 @@ impl Bully {
         }
     }
 
-    /// The cluster has other members now.
-    pub fn set_members(&mut self, members: Members, out: &mut Out) {
-        self.peers.retain(|&peer, _| members.contains(peer));
-        for peer in members.others(self.id) {
-            self.peers.entry(peer).or_default();
+    /// The cluster has other members now, and perhaps one that is on its way out: that one has no voice any more, but
+    /// coordinates on, if it does, until this is called without it.
+    pub fn set_members(&mut self, members: &Members, leaving: Option<NodeId>, out: &mut Out) {
+        if self.members == *members && self.leaving == leaving {
+            return;
         }
-        self.members = members;
+        self.members = members.clone();
+        self.leaving = leaving.filter(|&node| !members.contains(node));
+        let stays = self.members.iter().chain(self.leaving).filter(|&peer| peer != self.id);
+        let mut before = std::mem::take(&mut self.peers);
+        self.peers = stays.map(|peer| (peer, before.remove(&peer).unwrap_or_default())).collect();
+        let may_coordinate = self.may_coordinate();
         match &mut self.phase {
             Phase::Electing { answered, waiting, .. } => {
                 answered.retain(|peer| self.peers.contains_key(peer));
                 waiting.retain(|peer| self.peers.contains_key(peer));
             }
             Phase::Following { epoch } if !self.peers.contains_key(&epoch.node) => self.look(true, 0, out),
-            Phase::Coordinating { epoch, .. } if !self.members.contains(self.id) => {
+            Phase::Yielding { to, .. } if !self.peers.contains_key(to) => self.look(true, 0, out),
+            Phase::Coordinating { epoch, .. } if !may_coordinate => {
                 let epoch = *epoch;
                 self.resign(epoch, out);
             }
@@ -331,13 +340,20 @@ impl Bully {
         self.peers.iter().filter(move |(_, peer)| peer.is_linked(self.now, silence)).map(|(&id, _)| id)
     }
 
-    /// Whether so many others and this node are a majority.
-    fn are_majority(&self, others: usize) -> bool {
-        self.members.contains(self.id) && others + 1 >= self.members.majority()
+    /// Whether these others and this node are a majority of the members.
+    fn are_majority(&self, others: impl Iterator<Item = NodeId>) -> bool {
+        let own = usize::from(self.members.contains(self.id));
+        let others = others.filter(|&other| self.members.contains(other)).count();
+        self.may_coordinate() && others + own >= self.members.majority()
+    }
+
+    /// Whether this node is a member, or coordinates until its removal is settled.
+    fn may_coordinate(&self) -> bool {
+        self.members.contains(self.id) || self.leaving == Some(self.id) && self.coordinated().is_some()
     }
 
     fn is_eligible(&self) -> bool {
-        self.are_majority(self.linked().count())
+        self.are_majority(self.linked())
     }
 
     /// Whether the coordinator of this epoch says so itself, freshly, and to us.
@@ -423,6 +439,11 @@ impl Bully {
     }
 
     fn beat(&mut self, asks: bool, out: &mut Out) {
+        if !self.members.contains(self.id) && self.leaving != Some(self.id) {
+            // Nobody expects to hear of who is no member.
+            self.next_beat = self.now + self.options.heartbeat_ticks;
+            return;
+        }
         let beat = self.heartbeat(asks);
         self.tell_all(&Message::Heartbeat(beat.clone()), out);
         self.last_beat = Some((self.now, beat));
@@ -519,7 +540,8 @@ impl Bully {
 
     /// What must hold after every step, whatever came in.
     pub fn check_invariants(&self) {
-        assert!(self.peers.keys().copied().eq(self.members.others(self.id)), "the peers are not the members");
+        let voices = self.peers.keys().copied().filter(|&peer| Some(peer) != self.leaving);
+        assert!(voices.eq(self.members.others(self.id)), "the peers are not the members");
         assert!(!self.victory || matches!(self.phase, Phase::Won { .. }), "a victory without having won");
         match &self.phase {
             Phase::Coordinating { epoch, .. } => assert_eq!(epoch.node, self.id, "coordinates in another's epoch"),

@@ -21,7 +21,8 @@ impl Log {
             self.save(Record::Promise { epoch }, out);
         }
         let votes = self.memory.proven || mutant!(BlankVotes);
-        out.send(from, Message::Promise { epoch, holds: self.holding(), votes });
+        let members = self.memory.members_at(self.memory.length()).cloned();
+        out.send(from, Message::Promise { epoch, holds: self.holding(), votes, members });
     }
 
     /// Whether an epoch is its sender's own and does not leap: one message must not use up the rounds.
@@ -29,8 +30,6 @@ impl Log {
         let known = self.memory.promised.map_or(0, |promised| promised.round).max(self.highest_round);
         if from != epoch.node {
             out.ignore(from, "the epoch is another node's");
-        } else if !self.members.contains(from) {
-            out.ignore(from, "the sender is no member");
         } else if epoch.round > known.saturating_add(MAX_ROUND_LEAP) {
             out.ignore(from, "the epoch leaps too far above what was promised here");
         } else {
@@ -57,8 +56,13 @@ impl Log {
                     self.memory.entries.truncate(leading.flushed());
                 }
                 self.notices.extend(leading.reads().map(|read| Notice::Unreadable { read }));
+                if leading.newcomer.is_some() {
+                    self.notices.push(Notice::NotJoined { why: None });
+                }
+                self.look_at_members();
             }
         }
+        self.note_correspondents();
         self.notices.push(Notice::Deposed(higher));
     }
 
@@ -131,7 +135,7 @@ impl Log {
                 out.ignore(from, "the chain of these entries does not continue ours");
                 return None;
             }
-            // What is being fetched would be taken for all that follows what we had when we asked.
+            // What is being fetched would end before this, and cut it off.
             self.fetching = None;
             self.save(Record::Append { after: length, entries: news }, out);
         }

@@ -1,12 +1,15 @@
 //! The proposer's side: an epoch of one's own, the log that it begins with, and the entries that follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::changing::{Newcomer, Removed};
 use super::fetch::{Fetching, Purpose};
+use super::members::Membership;
 use super::memory::Record;
 use super::{Beginning, Command, Entry, Holding, Log, Message, Notice, Role, first_of_epoch};
 use crate::protocol::Out;
-use crate::protocol::quorum::Tally;
+use crate::protocol::quorum::{Members, Tally};
 use crate::protocol::types::{Ballot, NodeId};
 
 /// A follower that is not prompt does not lag further behind than this.
@@ -17,7 +20,10 @@ const LATE_ENTRIES: u64 = 256;
 pub(super) struct Campaign {
     epoch: Ballot,
     promised: Tally,
-    holdings: BTreeMap<NodeId, Holding>,
+    /// What they have, and the last membership in it.
+    holdings: BTreeMap<NodeId, (Holding, Option<Arc<Membership>>)>,
+    /// Who was asked: the members that we know of, and those of logs that may be adopted.
+    asked: BTreeSet<NodeId>,
     /// Whose log is adopted, once a majority has promised.
     adopted: Option<Holding>,
     until_ticks: u64,
@@ -28,7 +34,10 @@ pub(super) struct Campaign {
 pub(super) struct Leading {
     pub(super) epoch: Ballot,
     began: Beginning,
-    followers: BTreeMap<NodeId, Follower>,
+    /// Those that have promised: members, the newcomer, and removed ones that have yet to hear of it.
+    pub(super) followers: BTreeMap<NodeId, Follower>,
+    pub(super) newcomer: Option<Newcomer>,
+    pub(super) removed: Vec<Removed>,
     /// Our own log is on disk up to this slot.
     durable: u64,
     /// It was handed to the disk up to this slot.
@@ -40,7 +49,7 @@ pub(super) struct Leading {
 
 /// One follower, as the leader sees it.
 #[derive(Debug)]
-struct Follower {
+pub(super) struct Follower {
     holding: Holding,
     /// Its log is ours up to this slot; absent until it is synchronised.
     matched: Option<u64>,
@@ -77,11 +86,19 @@ impl Campaign {
     }
 }
 
+impl Campaign {
+    /// The memberships that those who promised know of.
+    pub(super) fn memberships(&self) -> impl Iterator<Item = &Membership> {
+        self.holdings.values().filter_map(|(_, members)| members.as_deref())
+    }
+}
+
 impl Leading {
     /// Picks the followers that are sent entries at once: with a thrifty leader as many as make a majority with it. One
     /// that is late with an answer is replaced by one that is not, and stays replaced.
-    fn appoint(&mut self, most: usize, now: u64) {
-        let candidates = self.followers.iter().filter(|(_, follower)| follower.matched.is_some());
+    fn appoint(&mut self, members: &Members, now: u64, most: usize) {
+        let voters = self.followers.iter().filter(|(node, _)| members.contains(**node));
+        let candidates = voters.filter(|(_, follower)| follower.matched.is_some());
         let mut order: Vec<_> =
             candidates.map(|(&node, follower)| (follower.is_overdue(now), !follower.prompt, node)).collect();
         order.sort_unstable();
@@ -96,6 +113,21 @@ impl Leading {
         let prompt = self.followers.iter().filter(|(_, follower)| follower.prompt).map(|(&node, _)| node);
         let prompt: Vec<NodeId> = prompt.collect();
         if prompt.len() < most { Vec::new() } else { prompt }
+    }
+
+    /// The epoch's first entry of its own.
+    pub(super) const fn start(&self) -> u64 {
+        self.began.start
+    }
+
+    /// What a node has accepted in this epoch.
+    fn counted(&self, node: NodeId) -> Option<u64> {
+        self.followers.get(&node).and_then(Follower::counted)
+    }
+
+    /// Up to where a follower has the log.
+    pub(super) fn matched(&self, node: NodeId) -> Option<u64> {
+        self.followers.get(&node)?.matched
     }
 
     pub(super) const fn flushed(&self) -> u64 {
@@ -123,10 +155,9 @@ impl Log {
         }
         let promised = self.memory.promised.map_or(0, |epoch| epoch.round);
         let more = u64::from(!mutant!(EpochUsedAgain));
-        let Some(round) =
-            promised.max(self.highest_round).max(1 - more).checked_add(more).filter(|_| self.memory.proven)
-        else {
-            // Without a memory this node has no vote of its own, and cannot lead.
+        let may = self.memory.proven && self.members().contains(self.id);
+        let Some(round) = promised.max(self.highest_round).max(1 - more).checked_add(more).filter(|_| may) else {
+            // Without a memory, or as no member, this node has no vote of its own, and cannot lead.
             self.notices.push(Notice::Deposed(None));
             return;
         };
@@ -135,43 +166,57 @@ impl Log {
         self.highest_round = round;
         let until_ticks = self.now_ticks + self.options.campaign_ticks;
         let (promised, holdings) = (Tally::default(), BTreeMap::new());
-        self.role = Role::Candidate(Campaign { epoch, promised, holdings, adopted: None, until_ticks });
+        let asked = self.members().iter().collect();
+        self.role = Role::Candidate(Campaign { epoch, promised, holdings, asked, adopted: None, until_ticks });
         self.save(Record::Promise { epoch }, out);
-        for to in self.members.others(self.id) {
+        for to in self.membership.members().others(self.id) {
             out.send(to, Message::Prepare { epoch });
         }
-        let holds = self.holding();
-        self.on_promise(self.id, epoch, holds, true, out);
+        let (holds, members) = (self.holding(), self.memory.members_at(self.memory.length()).cloned());
+        self.on_promise(self.id, epoch, holds, true, members, out);
     }
 
-    pub(super) fn on_promise(&mut self, from: NodeId, epoch: Ballot, holds: Holding, votes: bool, out: &mut Out) {
-        if !self.members.contains(from) {
-            return out.ignore(from, "a promise of a node that is no member");
-        }
+    pub(super) fn on_promise(
+        &mut self,
+        from: NodeId,
+        epoch: Ballot,
+        holds: Holding,
+        votes: bool,
+        members: Option<Arc<Membership>>,
+        out: &mut Out,
+    ) {
+        self.hear_newcomer(from);
         match &mut self.role {
             Role::Candidate(campaign) if campaign.epoch == epoch || mutant!(LatePromiseOfEpochCounts) => {
-                campaign.holdings.insert(from, holds);
+                if !campaign.asked.contains(&from) {
+                    return out.ignore(from, "a promise of a node that is no member");
+                }
+                campaign.holdings.insert(from, (holds, members));
                 if votes || mutant!(CountsNonVoters) {
                     campaign.promised.add(from);
                 }
                 self.adopt_if_promised(out);
             }
             Role::Leader(leading) if leading.epoch == epoch && from != self.id => {
+                let newcomer = leading.newcomer.as_ref().is_some_and(|newcomer| newcomer.node == from);
+                if !newcomer && !self.membership.members().contains(from) {
+                    return out.ignore(from, "a promise of a node that is no member");
+                }
                 leading.followers.entry(from).or_insert_with(|| Follower::new(holds));
             }
             _ => {}
         }
     }
 
-    /// With a majority's promises: the highest epoch's log, and of those the longest, holds all that may be chosen.
+    /// With a majority's promises: the highest epoch's log, and of those the longest, holds all that may be chosen. The
+    /// majority is of the members that this very log ends with.
     fn adopt_if_promised(&mut self, out: &mut Out) {
         let Role::Candidate(campaign) = &mut self.role else { return };
-        let promised = campaign.promised.is_majority(&self.members) || mutant!(EpochBeforeMajority);
-        if campaign.adopted.is_some() || !promised {
+        if campaign.adopted.is_some() {
             return;
         }
         let voted = campaign.holdings.iter().filter(|(node, _)| campaign.promised.contains(**node));
-        let best = voted.max_by_key(|(node, holds)| {
+        let best = voted.max_by_key(|(node, (holds, _))| {
             let own = **node == self.id;
             match () {
                 () if mutant!(AdoptsShortestLog) => (holds.accepted, u64::MAX - holds.length, own),
@@ -180,7 +225,20 @@ impl Log {
                 () => (holds.accepted, holds.length, own),
             }
         });
-        let Some((&best, &holds)) = best else { return };
+        let Some((&best, (holds, members))) = best else { return };
+        let (holds, members) = (*holds, members.clone());
+        let members = members.as_deref().unwrap_or(&self.founding).members();
+        if !members.contains(self.id) {
+            return self.step_down(None);
+        }
+        if !campaign.promised.is_majority(members) && !mutant!(EpochBeforeMajority) {
+            let epoch = campaign.epoch;
+            let unasked: Vec<NodeId> = members.iter().filter(|node| campaign.asked.insert(*node)).collect();
+            if !unasked.is_empty() {
+                self.note_correspondents();
+            }
+            return unasked.into_iter().for_each(|to| out.send(to, Message::Prepare { epoch }));
+        }
         campaign.adopted = Some(holds);
         let epoch = campaign.epoch;
         if best == self.id || (holds.accepted, holds.length) == self.memory.rank() {
@@ -215,15 +273,19 @@ impl Log {
         self.save(record, out);
         let start = self.memory.length();
         let began = Beginning { accepted: adopted.accepted, length: adopted.length, start };
-        let others = holdings.into_iter().filter(|(node, _)| *node != self.id);
+        self.note_correspondents();
+        let members = self.membership.members();
+        let others = holdings.into_iter().filter(|(node, _)| *node != self.id && members.contains(*node));
         let followers: BTreeMap<NodeId, Follower> =
-            others.map(|(node, holding)| (node, Follower::new(holding))).collect();
+            others.map(|(node, (holding, _))| (node, Follower::new(holding))).collect();
         let known = followers.values().map(|follower| follower.holding.committed).max().unwrap_or(0);
         self.learn_committed(known.min(adopted.length));
         self.role = Role::Leader(Box::new(Leading {
             epoch,
             began,
             followers,
+            newcomer: None,
+            removed: Vec::new(),
             durable: 0,
             flushed: start,
             waiting_reads: Vec::new(),
@@ -236,7 +298,15 @@ impl Log {
 
     pub(super) fn on_reject(&mut self, from: NodeId, epoch: Ballot, promised: Ballot, out: &mut Out) {
         let known = self.memory.promised.map_or(0, |promised| promised.round).max(self.highest_round);
-        if !self.members.contains(from)
+        let asked = match &self.role {
+            Role::Follower => false,
+            Role::Candidate(campaign) => campaign.asked.contains(&from),
+            Role::Leader(leading) => {
+                let newcomer = leading.newcomer.as_ref().is_some_and(|newcomer| newcomer.node == from);
+                newcomer || leading.followers.contains_key(&from)
+            }
+        };
+        if !(asked || self.members().contains(from))
             || promised <= epoch
             || promised.round > known.saturating_add(super::MAX_ROUND_LEAP)
         {
@@ -263,7 +333,7 @@ impl Log {
         }
         // Prepare again to those that are silent: the first may have been lost.
         if (campaign.until_ticks - self.now_ticks).is_multiple_of(self.options.resend_ticks) {
-            let silent = self.members.others(self.id).filter(|node| !campaign.holdings.contains_key(node));
+            let silent = campaign.asked.iter().copied().filter(|node| !campaign.holdings.contains_key(node));
             silent.for_each(|to| out.send(to, Message::Prepare { epoch }));
         }
     }
@@ -368,7 +438,7 @@ impl Log {
     pub(super) fn on_accepted(&mut self, from: NodeId, epoch: Ballot, length: Option<u64>, out: &mut Out) {
         let own = from == self.id;
         let Role::Leader(leading) = &mut self.role else { return };
-        if (leading.epoch != epoch && !mutant!(AcceptedAcrossEpochs)) || !self.members.contains(from) {
+        if leading.epoch != epoch && !mutant!(AcceptedAcrossEpochs) {
             return;
         }
         let ends = self.memory.entries.length();
@@ -395,23 +465,25 @@ impl Log {
             if follower.matched.is_some() && !follower.prompt {
                 let (most, now) = (self.prompt_followers(), self.now_ticks);
                 if let Role::Leader(leading) = &mut self.role {
-                    leading.appoint(most, now);
+                    leading.appoint(self.membership.members(), now, most);
                 }
             }
+            self.hear_newcomer(from);
+            self.admit_newcomer();
         }
         self.advance_commit();
     }
 
-    /// What a majority has accepted in this epoch is chosen; and so is all before it.
+    /// What a majority of the members in force has accepted in this epoch is chosen; and so is all before it.
     fn advance_commit(&mut self) {
         let Role::Leader(leading) = &self.role else { return };
-        let mut lengths: Vec<u64> = leading.followers.values().filter_map(Follower::counted).collect();
-        lengths.push(leading.durable);
+        let has = |node| if node == self.id { leading.durable } else { leading.counted(node).unwrap_or_default() };
+        let mut lengths: Vec<u64> = self.members().iter().map(has).collect();
         if mutant!(FollowerCountsTwice) {
             lengths.extend_from_within(..1);
         }
         lengths.sort_unstable_by(|a, b| b.cmp(a));
-        let needed = self.members.majority() - usize::from(mutant!(CommitsMinusOne));
+        let needed = self.members().majority() - usize::from(mutant!(CommitsMinusOne));
         let Some(&chosen) = lengths.get(needed.saturating_sub(1)) else { return };
         if chosen >= leading.began.start || mutant!(CommitsByPromises) {
             self.learn_committed(chosen);
@@ -432,23 +504,23 @@ impl Log {
         let first = leading.asked_first(most);
         let wide = first.is_empty();
         leading.round = Round { number, reads, slot, confirmed: Tally::default(), asked_ticks: now, wide };
-        for to in self.members.others(me).filter(|to| wide || first.contains(to)) {
+        for to in self.membership.members().others(me).filter(|to| wide || first.contains(to)) {
             out.send(to, Message::Confirm { epoch, round: number });
         }
         self.on_confirmed(me, epoch, number, out);
         if mutant!(ReadsUnconfirmed) {
-            self.members.clone().iter().for_each(|node| self.on_confirmed(node, epoch, number, out));
+            self.members().clone().iter().for_each(|node| self.on_confirmed(node, epoch, number, out));
         }
     }
 
     pub(super) fn on_confirmed(&mut self, from: NodeId, epoch: Ballot, round: u64, _: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
         let other = leading.round.number != round && !mutant!(ConfirmedAcrossRounds);
-        if leading.epoch != epoch || other || !self.members.contains(from) {
+        if leading.epoch != epoch || other || !self.membership.members().contains(from) {
             return;
         }
         leading.round.confirmed.add(from);
-        if leading.round.confirmed.is_majority(&self.members) {
+        if leading.round.confirmed.is_majority(self.membership.members()) {
             let slot = leading.round.slot;
             let reads = std::mem::take(&mut leading.round.reads);
             self.notices.extend(reads.into_iter().map(|read| Notice::Readable { read, slot }));
@@ -464,6 +536,14 @@ impl Log {
         }
     }
 
+    /// This node leaves the cluster: all the others are told at once what is committed.
+    pub fn farewell(&mut self, out: &mut Out) {
+        let Role::Leader(leading) = &mut self.role else { return };
+        leading.followers.values_mut().for_each(|follower| follower.awaited = true);
+        let length = leading.flushed;
+        self.send_entries(length, out);
+    }
+
     /// The transport saw that a member's process has ended: what was under way to it is lost.
     pub fn disconnected(&mut self, peer: NodeId) {
         let (most, now) = (self.prompt_followers(), self.now_ticks);
@@ -471,20 +551,21 @@ impl Log {
         if let Some(follower) = leading.followers.get_mut(&peer) {
             // Another takes its place at once.
             follower.gone = true;
-            leading.appoint(most, now);
+            leading.appoint(self.membership.members(), now, most);
         }
     }
 
     /// How many followers are sent entries at once.
     fn prompt_followers(&self) -> usize {
-        if self.options.thrifty { self.members.majority() - 1 } else { self.members.others(self.id).count() }
+        let members = self.members();
+        if self.options.thrifty { members.majority() - 1 } else { members.others(self.id).count() }
     }
 
     pub(super) fn tick_leading(&mut self, out: &mut Out) {
         let (now, options, committed) = (self.now_ticks, self.options, self.memory.committed);
         let most = self.prompt_followers();
         let Role::Leader(leading) = &mut self.role else { return };
-        leading.appoint(most, now);
+        leading.appoint(self.membership.members(), now, most);
         let Leading { epoch, followers, round, asked_ticks, waiting_reads, flushed: length, .. } = &mut **leading;
         let (length, hash) = (*length, self.memory.entries.hash_at(*length).unwrap_or(0));
         for (&to, follower) in followers.iter_mut() {
@@ -503,13 +584,14 @@ impl Log {
         }
         if *asked_ticks + options.resend_ticks <= now {
             *asked_ticks = now;
-            let silent = self.members.others(self.id).filter(|node| !followers.contains_key(node));
+            let others = self.membership.members().others(self.id);
+            let silent = others.filter(|node| !followers.contains_key(node));
             silent.for_each(|to| out.send(to, Message::Prepare { epoch: *epoch }));
         }
         if !round.reads.is_empty() && !round.wide && round.asked_ticks < now {
             // Whoever was asked first is late: the others may be faster.
             round.wide = true;
-            let rest = self.members.others(self.id).filter(|node| !round.confirmed.contains(*node));
+            let rest = self.membership.members().others(self.id).filter(|node| !round.confirmed.contains(*node));
             rest.for_each(|to| out.send(to, Message::Confirm { epoch: *epoch, round: round.number }));
         }
         if !round.reads.is_empty() && round.asked_ticks + options.resend_ticks <= now {
@@ -547,6 +629,11 @@ impl Follower {
     /// What it has accepted in this epoch.
     fn counted(&self) -> Option<u64> {
         self.matched.or_else(|| mutant!(CommitsByPromises).then_some(self.holding.length))
+    }
+
+    /// Whether it has the log up to here, and has heard that this much is committed.
+    pub(super) fn knows(&self, slot: u64) -> bool {
+        self.under_way == 0 && self.told_committed >= slot && self.matched.is_some_and(|length| length >= slot)
     }
 
     const fn note_sent(&mut self, now: u64, committed: u64) {

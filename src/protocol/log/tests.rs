@@ -1,17 +1,21 @@
 //! The log alone, in a small world of its own: candidates are picked by chance, messages are lost, doubled and late, and
-//! nodes die with what they had not saved. The whole node in the whole world is [`crate::sim`]'s.
+//! nodes die with what they had not saved. Members come and go, and who has gone may come back empty. The whole node in the whole world is [`crate::sim`]'s.
 
 mod leading;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::entries::Entries;
+use super::members::Change;
 use super::*;
+use crate::protocol::quorum::Members;
 use crate::protocol::{Effect, Message as AnyMessage, Record as AnyRecord};
+
+mod changes;
 
 fn node(id: u32) -> NodeId {
     NodeId::new(id).unwrap()
@@ -19,13 +23,17 @@ fn node(id: u32) -> NodeId {
 
 struct World {
     rng: Pcg64Mcg,
-    members: Members,
+    founding: Members,
+    /// All nodes that there are, members or not.
+    ids: Vec<NodeId>,
     options: Options,
     nodes: BTreeMap<NodeId, Option<Log>>,
     disks: BTreeMap<NodeId, Memory>,
     flying: Vec<(NodeId, NodeId, Message)>,
     /// What some node held for committed first, and what was acknowledged.
     chosen: BTreeMap<u64, u64>,
+    /// The memberships among that.
+    memberships: BTreeMap<u64, Members>,
     leaders: BTreeMap<Ballot, NodeId>,
     loss: u32,
     commands: u64,
@@ -36,44 +44,51 @@ struct World {
 impl World {
     fn new(seed: u64, count: u32) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
-        let members = Members::new((1..=count).map(node)).unwrap();
+        let founding = Members::new((1..=count).map(node)).unwrap();
+        let ids: Vec<NodeId> = (1..=count + 2).map(node).collect();
         let options = Options {
             batch_entries: rng.random_range(1..6),
             batch_bytes: rng.random_range(4..40),
             tail: rng.random_range(0..5),
             thrifty: rng.random_bool(0.5),
             window: rng.random_range(1..4),
+            newcomer_ticks: rng.random_range(5..40),
             ..Options::default()
         };
         let loss = if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 };
         let mut world = Self {
             rng,
-            members: members.clone(),
+            founding: founding.clone(),
+            ids: ids.clone(),
             options,
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
             flying: Vec::new(),
             chosen: BTreeMap::new(),
+            memberships: BTreeMap::from([(0, founding.clone())]),
             leaders: BTreeMap::new(),
             loss,
             commands: 0,
             readable: 0,
             installs: 0,
         };
-        for id in members.iter() {
-            world.disks.insert(id, Memory { proven: true, ..Memory::default() });
+        for id in ids {
+            world.disks.insert(id, Memory { proven: founding.contains(id), ..Memory::default() });
             world.start(id);
         }
         world
     }
 
     fn start(&mut self, id: NodeId) {
-        let log = Log::new(id, self.members.clone(), self.options, self.disks[&id].clone());
+        // Who joins later is not among the members that it is given.
+        let given = Members::new(self.founding.iter().filter(|&member| self.founding.contains(id) || member != id));
+        let log = Log::new(id, given.unwrap(), self.options, self.disks[&id].clone());
         self.nodes.insert(id, Some(log));
     }
 
     fn step(&mut self, id: NodeId, input: impl FnOnce(&mut Log, &mut Out)) {
         let Some(Some(log)) = self.nodes.get_mut(&id) else { return };
+        let before = (log.leads(), log.memory().committed);
         let mut out = Out::default();
         input(log, &mut out);
         let mut own = Vec::new();
@@ -101,18 +116,73 @@ impl World {
                     self.readable += 1;
                 }
                 Notice::Deposed(_) | Notice::Unreadable { .. } => {}
+                Notice::Joined { .. } | Notice::NotJoined { .. } => {}
             }
         }
+        if log.leads().is_some() && !log.members().contains(id) && log.leaving().is_none() {
+            log.resign();
+        }
+        let members = log.members().clone();
+        let counted = before.0.is_some() && before.0 == log.leads() && before.1 < log.memory().committed;
         let memory = log.memory();
         // The chain's hash says all about what comes before it.
         for slot in memory.entries.base().max(1)..=memory.committed {
             let hash = memory.entries.hash_at(slot).unwrap();
             assert_eq!(*self.chosen.entry(slot).or_insert(hash), hash, "slot {slot} differs at {id}");
+            if let Some(Command::Members(members)) = memory.entries.get(slot).map(|entry| &entry.command) {
+                self.memberships.insert(slot, members.members().clone());
+            }
+        }
+        let (committed, hash) = (memory.committed, memory.entries.hash_at(memory.committed));
+        if counted {
+            self.check_counted(&members, committed, hash);
+        }
+    }
+
+    /// What a leader has just taken for chosen is on the disks of a majority of the members that are in force there.
+    fn check_counted(&self, members: &Members, slot: u64, hash: Option<u64>) {
+        let has =
+            |disk: &Memory| disk.entries.base() >= slot && disk.committed >= slot || disk.entries.hash_at(slot) == hash;
+        let holders = members.iter().filter(|member| has(&self.disks[member])).count();
+        assert!(holders >= members.majority(), "{slot} is taken for chosen, and {holders} of {members:?} have it");
+    }
+
+    /// Memberships follow one another by one node, so that majorities of the two meet.
+    fn check_memberships(&self) {
+        let all: Vec<BTreeSet<NodeId>> = self.memberships.values().map(|members| members.iter().collect()).collect();
+        for pair in all.windows(2) {
+            assert_eq!(pair[0].symmetric_difference(&pair[1]).count(), 1, "{pair:?}");
+        }
+    }
+
+    /// A leader, if there is one, is asked for a change.
+    fn change(&mut self) {
+        let leads = |id: &&NodeId| self.nodes[id].as_ref().is_some_and(|log| log.leads().is_some());
+        let Some(&leader) = self.ids.iter().find(leads) else { return };
+        let node = self.ids[self.rng.random_range(0..self.ids.len())];
+        let is_member = self.nodes[&leader].as_ref().is_some_and(|log| log.members().contains(node));
+        let change = if is_member { Change::Remove { node } } else { Change::Add { node, address: Arc::from("") } };
+        self.step(leader, |log, out| _ = log.change(&change, out));
+    }
+
+    /// One who is no member, by anyone's log, loses its disk.
+    fn wipe(&mut self) {
+        let id = self.ids[self.rng.random_range(0..self.ids.len())];
+        let in_force = |memory: &Memory| {
+            let members = memory.members_at(memory.length());
+            members.map_or_else(|| self.founding.contains(id), |members| members.members().contains(id))
+        };
+        let live = self.nodes.values().flatten().map(Log::memory);
+        if !self.disks.values().chain(live).any(in_force) {
+            // Its process has ended, and with it the connections on which it was answering.
+            self.flying.retain(|(from, ..)| *from != id);
+            self.disks.insert(id, Memory::default());
+            self.start(id);
         }
     }
 
     fn chance(&mut self) {
-        let ids: Vec<NodeId> = self.members.iter().collect();
+        let ids = self.ids.clone();
         let id = ids[self.rng.random_range(0..ids.len())];
         match self.rng.random_range(0..1000) {
             0..600 if !self.flying.is_empty() => {
@@ -128,7 +198,9 @@ impl World {
             }
             600..700 => self.step(id, Log::flush),
             700..850 => self.step(id, Log::on_tick),
-            850..940 => {
+            850..858 => self.change(),
+            858..862 => self.wipe(),
+            862..940 => {
                 self.commands += 1;
                 let command = Command::Service(Arc::from(self.commands.to_string().as_bytes()));
                 self.step(id, |log, _| _ = log.append(command));
@@ -156,14 +228,14 @@ impl World {
     /// All up, nothing lost: one leader gets everything everywhere.
     fn settle(&mut self) {
         self.loss = 0;
-        let ids: Vec<NodeId> = self.members.iter().collect();
+        let ids = self.ids.clone();
         for &id in &ids {
             if self.nodes[&id].is_none() {
                 self.start(id);
             }
         }
         self.run_quietly(200);
-        for attempt in 0..20 {
+        for attempt in 0..40 {
             let id = ids[attempt % ids.len()];
             self.step(id, Log::campaign);
             self.run_quietly(200);
@@ -172,14 +244,23 @@ impl World {
                 self.step(id, |log, _| _ = log.read(0));
                 let before = self.readable;
                 self.run_quietly(300);
-                let lengths: Vec<_> = ids
+                let members = self.nodes[&id].as_ref().unwrap().members().clone();
+                let lengths: Vec<_> = members
                     .iter()
-                    .map(|id| self.nodes[id].as_ref().unwrap().memory())
+                    .map(|id| self.nodes[&id].as_ref().unwrap().memory())
                     .map(|memory| (memory.committed, memory.length(), memory.entries.last_hash()))
                     .collect();
                 assert!(lengths.iter().all(|one| *one == lengths[0] && one.0 == one.1), "{lengths:?}");
                 assert!(self.readable > before, "the read was not answered");
-                return;
+                let others = ids.iter().copied().filter(|other| !members.contains(*other));
+                // Whoever is out comes in; or, if all are in, one goes.
+                let change = others.map(|node| Change::Add { node, address: Arc::from("") }).next();
+                let change = change.unwrap_or(Change::Remove { node: ids[0] });
+                self.step(id, |log, out| assert!(matches!(log.change(&change, out), Some(Ok(_))), "{change:?}"));
+                self.run_quietly(300);
+                let log = self.nodes[&id].as_ref().unwrap();
+                assert!(!log.memory().is_changing() && *log.members() != members, "{change:?} was not committed");
+                return self.check_memberships();
             }
         }
         panic!("nobody leads");
@@ -187,7 +268,7 @@ impl World {
 
     fn run_quietly(&mut self, ticks: u32) {
         for _ in 0..ticks {
-            for id in self.members.clone().iter() {
+            for id in self.ids.clone() {
                 self.step(id, Log::on_tick);
                 self.step(id, Log::flush);
             }
@@ -201,7 +282,7 @@ impl World {
 
 #[test]
 fn whatever_happens_all_hold_the_same_log() {
-    let (mut slots, mut epochs, mut reads, mut installs) = (0, 0, 0, 0);
+    let (mut slots, mut epochs, mut reads, mut installs, mut changes) = (0, 0, 0, 0, 0);
     for seed in 0..300 {
         let result = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, [3, 5][seed as usize % 2]);
@@ -209,16 +290,18 @@ fn whatever_happens_all_hold_the_same_log() {
                 world.chance();
             }
             world.settle();
-            (world.chosen.len(), world.leaders.len(), world.readable, world.installs)
+            (world.chosen.len(), world.leaders.len(), world.readable, world.installs, world.memberships.len() - 2)
         });
-        let Ok((chosen, leaders, readable, installed)) = result else { panic!("seed {seed}") };
+        let Ok((chosen, leaders, readable, installed, changed)) = result else { panic!("seed {seed}") };
         slots += chosen;
         epochs += leaders;
         reads += readable;
         installs += installed;
+        changes += changed;
     }
     // The runs must have been about something.
-    assert!(slots > 3000 && epochs > 600 && reads > 300 && installs > 50, "{slots} {epochs} {reads} {installs}");
+    let told = format!("{slots} {epochs} {reads} {installs} {changes}");
+    assert!(slots > 3000 && epochs > 600 && reads > 300 && installs > 50 && changes > 300, "{told}");
 }
 
 /// A leader whose chain is another one up to where our log ends is told nothing of what we have.
@@ -285,7 +368,7 @@ fn what_was_lost_is_sent_again_also_under_load() {
     let epoch = log.campaigns().unwrap();
     let holds = Holding { accepted: None, length: 0, committed: 0 };
     for id in [2, 3] {
-        log.on_message(node(id), Message::Promise { epoch, holds, votes: true }, &mut out);
+        log.on_message(node(id), Message::Promise { epoch, holds, votes: true, members: None }, &mut out);
     }
     log.on_tick(&mut out);
     log.flush(&mut out);

@@ -105,7 +105,7 @@ impl Watch {
         match message {
             Message::Prepare { epoch } | Message::Confirmed { epoch, .. } => self.promised(who, *epoch),
             Message::Reject { promised, .. } => self.promised(who, *promised),
-            Message::Promise { epoch, holds, votes } => {
+            Message::Promise { epoch, holds, votes, .. } => {
                 self.promised(who, *epoch)?;
                 self.accepted(who, holds.accepted, holds.length)?;
                 let proven = self.shelf(who).is_none_or(|shelf| shelf.proven);
@@ -169,6 +169,7 @@ fn draw(rng: &mut Pcg64Mcg) -> strong::Options {
         campaign_ticks: rng.random_range(30..=100),
         resend_ticks: rng.random_range(5..=40),
         idle_ticks: rng.random_range(3..=20),
+        newcomer_ticks: defaults.newcomer_ticks,
         tail: [0, 1, 3, 8][rng.random_range(0..4)],
     };
     let bytes = [100, 300, 900, 1 << 20][rng.random_range(0..4)];

@@ -38,7 +38,7 @@ pub(super) fn bully(message: &Bully) -> About {
 pub(super) fn log(message: &Log) -> About {
     let (name, epoch, what) = match message {
         Log::Prepare { epoch } => ("LogPrepare", Some(*epoch), String::new()),
-        Log::Promise { epoch, holds, votes } => {
+        Log::Promise { epoch, holds, votes, .. } => {
             let (accepted, length, committed) = (shown(holds.accepted), holds.length, holds.committed);
             let vote = if *votes { "" } else { ", no vote" };
             let what = format!(", holds {length} of {accepted}, {committed} committed{vote}");
@@ -76,6 +76,8 @@ pub(super) fn call(message: &Call) -> About {
         Call::Forward { id, command } => About::new("Forward", None, format!("Forward({id}, {})", asked(command))),
         Call::Answer { id, reply: Some(_) } => About::new("CallAnswer", None, format!("Answer({id}, applied)")),
         Call::Answer { id, reply: None } => About::new("CallAnswer", None, format!("Answer({id}, not taken)")),
+        Call::Change { id, change } => About::new("Change", None, format!("Change({id}, {change:?})")),
+        Call::Unchanged { id, why } => About::new("Unchanged", None, format!("Unchanged({id}, {why:?})")),
         Call::AskRead { id } => About::new("AskRead", None, format!("AskRead({id})")),
         Call::ReadAt { id, slot: Some(slot) } => About::new("ReadAt", None, format!("ReadAt({id}, from {slot} on)")),
         Call::ReadAt { id, slot: None } => About::new("ReadAt", None, format!("ReadAt({id}, not here)")),
@@ -108,6 +110,7 @@ pub(super) fn log_record(record: &Record) -> About {
 fn listed(entries: &[Entry]) -> String {
     let one = |entry: &Entry| match &entry.command {
         Command::Noop => format!("[{} empty]", entry.epoch),
+        Command::Members(members) => format!("[{} members {members:?}]", entry.epoch),
         Command::Service(bytes) => format!("[{} {}]", entry.epoch, asked(bytes)),
     };
     if entries.is_empty() { "nothing".to_owned() } else { entries.iter().map(one).collect::<Vec<_>>().join(" ") }

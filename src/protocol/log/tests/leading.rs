@@ -29,7 +29,7 @@ impl Leader {
         let epoch = leader.epoch;
         let holds = Holding { accepted: None, length: 0, committed: 0 };
         for id in 1..=4 {
-            leader.hear(id, Message::Promise { epoch, holds, votes: true });
+            leader.hear(id, Message::Promise { epoch, holds, votes: true, members: None });
         }
         leader.tick();
         for id in 1..=4 {
