@@ -11,6 +11,7 @@ use super::{Finder, Mutant, quiet, with};
 use crate::protocol::host::tests as host;
 use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
+use crate::protocol::strong::calls::tests as calls;
 use crate::sim::{self, Protocol};
 
 /// Independent ranges of seeds, each of which must kill a mutant ...
@@ -20,7 +21,7 @@ const SEEDS: u64 = 3000;
 
 /// The same of the log's mutants: its runs take longer, and show more.
 const LOG_RANGES: usize = 3;
-const LOG_SEEDS: u64 = 400;
+const LOG_SEEDS: u64 = 1500;
 
 /// What a step that is heard of too early breaks.
 const NOT_BEFORE_SAVED: &str = "nothing is heard of a promise or an acceptance before it is saved";
@@ -41,6 +42,13 @@ const TABLES: &[(&str, fn())] = &[
     ("a_stranger_is_not_followed", host::a_stranger_is_not_followed_and_a_guest_has_no_generation),
     ("restarts", host::restarts),
     ("a_node_in_service_stays", host::a_node_in_service_stays_in_its_generation),
+    ("log_adopts", log::the_log_of_the_highest_epoch_is_adopted),
+    ("log_counts", log::what_belongs_to_another_epoch_is_not_counted),
+    ("log_reads", log::reads_wait_for_a_round_of_their_own),
+    (
+        "an_earlier_leader",
+        calls::what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not,
+    ),
     ("another_chain", log::a_log_that_continues_another_chain_is_not_acknowledged),
 ];
 

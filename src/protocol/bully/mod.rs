@@ -125,6 +125,8 @@ pub struct Bully {
     now: u64,
     /// What this node's log knows.
     rank: Rank,
+    /// Whether the log would let this node lead. If not it does not stand: it would win again and again, for nothing.
+    may_lead: bool,
     peers: BTreeMap<NodeId, Peer>,
     phase: Phase,
     /// The epoch that is or was followed or coordinated; nothing lower is believed until we look for a coordinator anew. It
@@ -159,6 +161,7 @@ impl Bully {
             rng,
             now: 0,
             rank: Rank { epoch: None, counter: 0, id },
+            may_lead: true,
             peers,
             phase: Phase::Looking { since: 0, evidence: false, not_before: 0 },
             known: None,
@@ -209,6 +212,11 @@ impl Bully {
     /// What the node's log knows now. The host says so after every step of the log.
     pub fn set_rank(&mut self, epoch: Option<Ballot>, counter: u64) {
         (self.rank.epoch, self.rank.counter) = (epoch, counter);
+    }
+
+    /// Whether the log would let this node lead. The host says so after every step of the log.
+    pub const fn set_may_lead(&mut self, may_lead: bool) {
+        self.may_lead = may_lead;
     }
 
     /// Whether this node has won since this was last asked, and so should have a new epoch promised.
@@ -353,7 +361,7 @@ impl Bully {
     }
 
     fn is_eligible(&self) -> bool {
-        self.are_majority(self.linked())
+        self.may_lead && self.are_majority(self.linked())
     }
 
     /// Whether the coordinator of this epoch says so itself, freshly, and to us.

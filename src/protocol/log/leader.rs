@@ -405,7 +405,8 @@ impl Log {
                     let agreed = follower.holding.agrees_through(began.accepted, began.length);
                     let pages = entries.page(agreed, self.options.batch_entries, self.options.batch_bytes).len() as u64;
                     // What does not go into one message is fetched by the follower.
-                    let whole = agreed >= entries.base() && agreed + pages >= began.start;
+                    let whole =
+                        agreed >= entries.base() && (agreed + pages >= began.start || mutant!(SynchronisesInPart));
                     follower.sent = if whole {
                         accept(agreed, self.options.batch_entries, Some(*began))
                     } else {

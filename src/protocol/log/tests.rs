@@ -359,22 +359,102 @@ fn what_was_fetched_takes_nothing_back_that_came_meanwhile() {
     assert_eq!(log.memory().length(), 4, "entries that were acknowledged are gone");
 }
 
+/// A candidate of three, and its epoch.
+fn candidate(memory: Memory) -> (Log, Ballot) {
+    let members = Members::new((1..=3).map(node)).unwrap();
+    let mut log = Log::new(node(1), members, Options::default(), Memory { proven: true, ..memory });
+    log.campaign(&mut Out::default());
+    let epoch = log.campaigns().unwrap();
+    (log, epoch)
+}
+
+fn promise(log: &mut Log, epoch: Ballot, accepted: Option<Ballot>, length: u64) {
+    let holds = Holding { accepted, length, committed: 0 };
+    log.on_message(node(2), Message::Promise { epoch, holds, votes: true, members: None }, &mut Out::default());
+}
+
+fn accepted(log: &mut Log, from: u32, epoch: Ballot, length: u64) {
+    log.on_message(node(from), Message::Accepted { epoch, length: Some(length) }, &mut Out::default());
+}
+
+/// A leader of three that has begun its epoch with slot 1. With a majority it has committed that.
+fn leader() -> (Log, Ballot) {
+    let (mut log, epoch) = candidate(Memory::default());
+    promise(&mut log, epoch, None, 0);
+    accepted(&mut log, 1, epoch, 1);
+    log.on_tick(&mut Out::default());
+    log.flush(&mut Out::default());
+    (log, epoch)
+}
+
+fn readable(log: &mut Log) -> Vec<u64> {
+    let reads = log.take_notices().into_iter().filter_map(|notice| match notice {
+        Notice::Readable { read, .. } => Some(read),
+        _ => None,
+    });
+    reads.collect()
+}
+
+/// Epoch 1's log of one slot stands against one of an unknown, lower epoch that is longer.
+#[test]
+pub(crate) fn the_log_of_the_highest_epoch_is_adopted() {
+    let first = Ballot { round: 1, node: node(1) };
+    let mut memory = Memory::default();
+    let entries = vec![Entry::after(0, first, Command::Noop)];
+    memory.apply(&Record::Sync { epoch: first, after: 0, entries });
+    let (mut log, epoch) = candidate(memory);
+    promise(&mut log, epoch, None, 5);
+    assert_eq!((log.leads(), log.memory().length()), (Some(epoch), 2));
+}
+
+#[test]
+pub(crate) fn what_belongs_to_another_epoch_is_not_counted() {
+    let (mut log, epoch) = candidate(Memory::default());
+    promise(&mut log, Ballot { round: epoch.round + 1, ..epoch }, None, 0);
+    assert_eq!(log.campaigns(), Some(epoch), "a promise");
+    let (mut log, epoch) = leader();
+    accepted(&mut log, 2, Ballot { round: epoch.round + 1, ..epoch }, 1);
+    assert_eq!(log.memory().committed, 0, "an acceptance");
+    accepted(&mut log, 2, epoch, 1);
+    assert_eq!(log.memory().committed, 1);
+}
+
+/// No round begins before the epoch has committed; a read waits for a round that began after it came.
+#[test]
+pub(crate) fn reads_wait_for_a_round_of_their_own() {
+    let (mut log, epoch) = leader();
+    let mut out = Out::default();
+    let confirms = |out: &mut Out| {
+        out.drain()
+            .filter(|effect| matches!(effect, Effect::Send { message: AnyMessage::Log(Message::Confirm { .. }), .. }))
+            .count()
+    };
+    assert!(log.read(7));
+    log.flush(&mut out);
+    assert_eq!(confirms(&mut out), 0);
+    accepted(&mut log, 2, epoch, 1);
+    log.flush(&mut out);
+    assert_eq!(confirms(&mut out), 2);
+    assert!(log.read(8));
+    log.on_message(node(2), Message::Confirmed { epoch, round: 0 }, &mut out);
+    assert_eq!(readable(&mut log), [0; 0]);
+    log.on_message(node(2), Message::Confirmed { epoch, round: 1 }, &mut out);
+    assert_eq!(readable(&mut log), [7]);
+    log.flush(&mut out);
+    log.on_message(node(2), Message::Confirmed { epoch, round: 2 }, &mut out);
+    assert_eq!(readable(&mut log), [8]);
+}
+
 #[test]
 fn what_was_lost_is_sent_again_also_under_load() {
-    let members = Members::new((1..=3).map(node)).unwrap();
-    let mut log = Log::new(node(1), members, Options::default(), Memory { proven: true, ..Memory::default() });
+    let (mut log, epoch) = leader();
+    accepted(&mut log, 2, epoch, 1);
     let mut out = Out::default();
-    log.campaign(&mut out);
-    let epoch = log.campaigns().unwrap();
     let holds = Holding { accepted: None, length: 0, committed: 0 };
-    for id in [2, 3] {
-        log.on_message(node(id), Message::Promise { epoch, holds, votes: true, members: None }, &mut out);
-    }
+    log.on_message(node(3), Message::Promise { epoch, holds, votes: true, members: None }, &mut out);
     log.on_tick(&mut out);
     log.flush(&mut out);
-    for id in [1, 2, 3] {
-        log.on_message(node(id), Message::Accepted { epoch, length: Some(1) }, &mut out);
-    }
+    accepted(&mut log, 3, epoch, 1);
     out.drain();
     let (mut lost, mut again) = (false, false);
     for _ in 0..200 {

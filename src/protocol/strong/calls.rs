@@ -451,7 +451,7 @@ fn stamped(command: &[u8], time_ms: u64) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn epoch(round: u64, node: u32) -> Ballot {
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not() {
+    pub(crate) fn what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not() {
         let mut call = Call {
             order: Order::Command(Vec::new().into()),
             deadline_ticks: 10,

@@ -22,7 +22,7 @@
 //! Locks expire by the time that entries carry. A leader counts on by its ticks from the last entry's time, so no clock
 //! that leaps ends all locks at once; between two leaders time stands still.
 
-mod calls;
+pub(crate) mod calls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -212,6 +212,7 @@ impl Strong {
             self.follow_members(out);
             let (epoch, length) = self.log.memory().rank();
             self.bully.set_rank(epoch, length);
+            self.bully.set_may_lead(self.log.memory().proven && !self.broken);
             let notices = self.log.take_notices();
             let victory = self.bully.take_victory();
             let quiet = notices.is_empty() && !victory;

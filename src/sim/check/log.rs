@@ -124,7 +124,9 @@ impl Watch {
     /// What a node was told is compared with what is chosen.
     fn replied(&mut self, who: Who, request: RequestId, reply: &Reply) -> Verdict {
         let Some(ledger) = self.ledgers.get(&who.generation) else { return Ok(()) };
-        let first = match self.clients.key_of(request) {
+        // Who has given up the call has perhaps made it again, and is told elsewhere.
+        let Some(key) = self.clients.key_of(request) else { return Ok(()) };
+        let first = match key {
             Some((client, sequence)) => {
                 let last = ledger.replay.last_request(client);
                 ensure(last.is_some_and(|(last, _)| *last >= sequence), rule::ANSWER, || {

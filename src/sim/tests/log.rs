@@ -21,8 +21,8 @@ fn no_seed_of_the_log_violates_an_invariant_and_everything_happens() {
     }
     // The runs are worth something: leaders change, entries are chosen, calls are made again, snapshots take their place.
     let count = |what: fn(&Tally) -> bool| reports.iter().filter(|report| what(&report.tally)).count() as u64;
-    assert!(count(|tally| tally.epochs > 2) > SEEDS / 2);
-    assert!(count(|tally| tally.entries > 20) > SEEDS / 2);
+    assert!(count(|tally| tally.epochs > 2) > SEEDS / 3);
+    assert!(count(|tally| tally.entries > 20) > SEEDS / 3);
     assert!(count(|tally| tally.installs > 0) > SEEDS / 10);
     assert!(count(|tally| tally.repeats > 0) > SEEDS / 5);
     assert!(count(|tally| tally.answered_reads > 3) > SEEDS / 3);
@@ -68,4 +68,15 @@ fn a_trace_of_the_log_replays_from_its_own_header() {
     let read = Trace::read(&String::from_utf8(lines).unwrap()).unwrap();
     assert_eq!(read, trace);
     assert_eq!(traced(3, read.header.options()), (report, trace));
+}
+
+/// What seeds found: a late fetch took back acknowledged entries (4, 42, 169, 218), what was lost was not sent again under
+/// load (54, 89), a refusal heard twice made two entries of a call (156), candidates that never win kept all others from
+/// standing (118, 1031), or could not lead for want of a memory (828, 871).
+#[test]
+fn seeds_that_failed_once_hold() {
+    let seeds = [4, 42, 54, 89, 118, 156, 169, 218, 828, 871, 1031];
+    seeds.into_par_iter().for_each(|seed| {
+        held(seed, Protocol::Log.options());
+    });
 }
