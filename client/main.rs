@@ -8,6 +8,7 @@ mod command;
 mod console;
 mod credentials;
 mod execute;
+mod faults;
 mod scenario;
 mod serve;
 mod shell;
