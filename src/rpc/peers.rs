@@ -21,7 +21,10 @@ use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
 use crate::lab::links::{Fate, Late, Links};
-use crate::node::driver::Input;
+use crate::lab::trace::Kind as Happening;
+use crate::lab::trace::ring::{MessageId, Ring};
+use crate::node::driver::{Arrival, Input};
+use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
 use crate::protocol::strong::Message::Forward;
 use crate::protocol::types::NodeId;
@@ -44,6 +47,8 @@ pub struct Outgoing {
     pub to: NodeId,
     /// The sender's generation when it was said.
     pub generation: u64,
+    /// The sender's clocks when it was said.
+    pub clock: Stamp,
     /// The message.
     pub message: Message,
 }
@@ -118,6 +123,7 @@ pub(crate) struct Peers {
     me: NodeId,
     gates: Gates,
     links: Arc<Links>,
+    ring: Arc<Ring>,
     queues: BTreeMap<NodeId, Arc<Queue>>,
     inbox: Inbox<Input>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -130,7 +136,7 @@ impl Peers {
         addresses: &BTreeMap<NodeId, String>,
         calling: &Calling,
         inbox: Inbox<Input>,
-        seed: u64,
+        (seed, ring): (u64, Arc<Ring>),
     ) -> io::Result<Self> {
         let links = Arc::new(Links::new(seed));
         let mut queues = BTreeMap::new();
@@ -142,7 +148,7 @@ impl Peers {
             let line = Line { me, peer, client, queue, links: links.clone(), inbox: inbox.clone(), is_up: true };
             threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
         }
-        Ok(Self { me, gates: Gates::default(), links, queues, inbox, threads: Mutex::new(threads) })
+        Ok(Self { me, gates: Gates::default(), links, ring, queues, inbox, threads: Mutex::new(threads) })
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
@@ -154,7 +160,7 @@ impl Peers {
 
     /// Passes a message through the gates: the driver's way for what a node sends to itself.
     pub(crate) fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
-        self.gates.admit(outgoing)
+        self.gates.admit(outgoing, |held| self.befalls(Happening::Hold, held))
     }
 
     /// The gates, for the lab. What they let go is to be handed to [`Peers::release`].
@@ -170,9 +176,14 @@ impl Peers {
     /// Sends what a gate has let go; what the node sent to itself goes to the driver.
     pub(crate) fn release(&self, released: Vec<Outgoing>) {
         let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
-        others.into_iter().for_each(|outgoing| self.transmit(outgoing));
-        let said =
-            |outgoing: Outgoing| (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message);
+        for outgoing in others {
+            self.befalls(Happening::Release, &outgoing);
+            self.transmit(outgoing);
+        }
+        let said = |Outgoing { generation, clock, message, .. }: Outgoing| {
+            let sender = Sender { from: self.me, generation: Some(generation) };
+            Arrival { sender, message, clock: Some(clock) }
+        };
         self.arrive(own.into_iter().map(said).collect());
     }
 
@@ -186,13 +197,13 @@ impl Peers {
         for late in self.links.due() {
             match late {
                 Late::Leaves(outgoing) => self.enqueue(outgoing),
-                Late::Arrives(sender, message) => arrived.push((sender, message)),
+                Late::Arrives(arrival) => arrived.push(arrival),
             }
         }
         self.arrive(arrived);
     }
 
-    fn arrive(&self, messages: Vec<(Sender, Message)>) {
+    fn arrive(&self, messages: Vec<Arrival>) {
         if !messages.is_empty() {
             // If the driver has ended, the node is stopping, and the messages are lost like any other.
             _ = self.inbox.send(Input::Arrived(messages));
@@ -203,7 +214,7 @@ impl Peers {
     fn transmit(&self, outgoing: Outgoing) {
         match self.links.fate(outgoing.to) {
             Fate::Passes => self.enqueue(outgoing),
-            Fate::Lost => debug!("the link to {} lost a {}", outgoing.to, outgoing.kind().name()),
+            Fate::Lost => self.befalls(Happening::Lose, &outgoing),
             Fate::Late(delay) => {
                 let to = outgoing.to;
                 if !self.links.postpone(Late::Leaves(outgoing), delay) {
@@ -220,6 +231,14 @@ impl Peers {
             if thread.join().is_err() {
                 info!("a sender thread panicked");
             }
+        }
+    }
+
+    /// Tells of a message that does not just arrive. What the node says to itself has no stamp, and is not told of.
+    fn befalls(&self, what: Happening, outgoing: &Outgoing) {
+        if outgoing.to != self.me {
+            let Outgoing { to, clock, message, .. } = outgoing;
+            self.ring.message(what, clock, Some(MessageId::of(self.me, clock)), *to, message);
         }
     }
 
@@ -341,7 +360,7 @@ impl Line {
         }
     }
 
-    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
+    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
         // A command without a request id would become two entries.
@@ -368,23 +387,25 @@ impl Line {
     }
 
     fn call<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'static str, wire::Params<'a>)> {
-        let envelope = Envelope { from: self.me, to: self.peer, generation: outgoing.generation };
+        let Outgoing { generation, clock, .. } = outgoing;
+        let (generation, clock) = (*generation, Some(clock.clone()));
+        let envelope = Envelope { from: self.me, to: self.peer, generation, clock };
         wire::call(&outgoing.message, envelope)
     }
 
     /// An answer as a message of the peer. One that only says "I live in another generation" is one too. One that the
     /// peer's link to this node makes late is kept until it is due.
-    fn understand(&self, asked: &Outgoing, answer: Answer) -> Option<(Sender, Message)> {
-        let generation = answer.generation?;
+    fn understand(&self, asked: &Outgoing, mut answer: Answer) -> Option<Arrival> {
+        let (generation, clock) = (answer.generation?, answer.clock.take());
         let late = answer.late_ms.map(|ms| Duration::from_millis(ms.into()));
         if let Some(reason) = &answer.ignored {
             debug!("{} ignored a message: {reason}", self.peer);
         }
         let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
         let message = wire::understand(&asked.message, answer).or(elsewhere)?;
-        let sender = Sender { from: self.peer, generation: Some(generation) };
-        let Some(delay) = late else { return Some((sender, message)) };
-        if !self.links.postpone(Late::Arrives(sender, message), delay) {
+        let arrival = Arrival { sender: Sender { from: self.peer, generation: Some(generation) }, message, clock };
+        let Some(delay) = late else { return Some(arrival) };
+        if !self.links.postpone(Late::Arrives(arrival), delay) {
             debug!("too much is late: the link of {} lost an answer", self.peer);
         }
         None

@@ -174,6 +174,12 @@ impl About {
         }
     }
 
+    /// What a client proposes.
+    #[must_use]
+    pub fn wish(instance: &Instance, value: &Value) -> Self {
+        Self { instance: Some(instance.clone()), ..Self::new("propose", None).with_value(value) }
+    }
+
     /// A record to be kept.
     #[must_use]
     pub fn record(record: &Record) -> Self {

@@ -258,6 +258,14 @@ impl Trace {
         to.flush()
     }
 
+    /// How people name an event of a node: the node, and how many events it had counted, `8000:17`.
+    #[must_use]
+    pub fn name_of(&self, event: &Event) -> Option<String> {
+        let node = event.node?;
+        let lane = self.header.nodes.iter().position(|&known| known == node)?;
+        Some(format!("{node}:{}", event.clock.get(lane)?))
+    }
+
     /// Reads what [`Trace::write`] wrote.
     ///
     /// # Errors
