@@ -83,9 +83,12 @@ impl Lab {
         if !begins_a_run(command) {
             return;
         }
-        let pages = self.ask_all(|member| member.quick.call::<_, TracePage>("lab.trace", &(0, 0)));
+        let pages = self.ask_all(|member| {
+            let page = || member.quick.call::<_, TracePage>("lab.trace", &(0, 0)).ok();
+            if member.is_paused() { None } else { page() }
+        });
         // A node that does not tell has no events, or keeps none.
-        let mark = |(port, page): (Port, Result<TracePage, _>)| Some((port, page.ok()?.last));
+        let mark = |(port, page): (Port, Option<TracePage>)| Some((port, page?.last));
         self.seeing.marks = pages.into_iter().filter_map(mark).collect();
         self.seeing.ended_mark = self.seeing.ended.len();
     }
@@ -188,7 +191,7 @@ impl Lab {
 
     /// The events of one node from this one on; `None` if it does not tell.
     fn fetch(&self, port: Port, since: u64) -> Option<Part> {
-        let client: &Client = &self.cluster.member(port)?.quick;
+        let client: &Client = &self.cluster.member(port).filter(|member| !member.is_paused())?.quick;
         let (mut rows, mut next, mut offset_us) = (Vec::new(), since, 0);
         while rows.len() < MAX_FETCHED {
             let page: Result<TracePage, CallError> = client.call("lab.trace", &(next, MAX_EVENTS));
