@@ -89,7 +89,7 @@ impl Lab {
         });
         // A node that does not tell has no events, or keeps none.
         let mark = |(port, page): (Port, Option<TracePage>)| Some((port, page?.last));
-        self.seeing.marks = pages.into_iter().filter_map(mark).collect();
+        self.seeing.marks.extend(pages.into_iter().filter_map(mark));
         self.seeing.ended_mark = self.seeing.ended.len();
     }
 

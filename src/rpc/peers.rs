@@ -145,7 +145,16 @@ impl Peers {
             let queue = Arc::new(Queue::default());
             queues.insert(peer, queue.clone());
             let client = Client::calling(address, calling);
-            let line = Line { me, peer, client, queue, links: links.clone(), inbox: inbox.clone(), is_up: true };
+            let line = Line {
+                me,
+                peer,
+                client,
+                queue,
+                links: links.clone(),
+                ring: ring.clone(),
+                inbox: inbox.clone(),
+                is_up: true,
+            };
             threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
         }
         Ok(Self { me, gates: Gates::default(), links, ring, queues, inbox, threads: Mutex::new(threads) })
@@ -319,6 +328,7 @@ struct Line {
     client: Client,
     queue: Arc<Queue>,
     links: Arc<Links>,
+    ring: Arc<Ring>,
     inbox: Inbox<Input>,
     /// Whether the last call reached the peer: the log says when that changes.
     is_up: bool,
@@ -346,6 +356,9 @@ impl Line {
                     if std::mem::replace(&mut self.is_up, false) {
                         info!("{} does not answer: {error}", self.peer);
                     }
+                    if error.is_refused() {
+                        messages.iter().for_each(|outgoing| self.loses(outgoing));
+                    }
                     // Nobody listens there any more: its process has ended, and no timeout says so sooner.
                     if error.is_refused() && self.inbox.send(Input::Disconnected(self.peer)).is_err() {
                         return;
@@ -358,6 +371,12 @@ impl Line {
                 return;
             }
         }
+    }
+
+    /// Nobody is there to take it. Where a call had no answer, nobody knows.
+    fn loses(&self, outgoing: &Outgoing) {
+        let Outgoing { clock, message, .. } = outgoing;
+        self.ring.message(Happening::Lose, clock, Some(MessageId::of(self.me, clock)), self.peer, message);
     }
 
     fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {

@@ -174,7 +174,11 @@ impl Ring {
             peer: Some(peer),
             about: About::message(message),
         };
-        if matches!(kind, Kind::Send | Kind::Receive) && self.inner.lock().repeats(kind == Kind::Send, peer, message) {
+        let repeats = match kind {
+            Kind::Send | Kind::Receive => self.inner.lock().repeats(kind == Kind::Send, peer, message),
+            _ => is_idle(message),
+        };
+        if repeats {
             return;
         }
         self.push(entry);
@@ -254,6 +258,14 @@ impl Entry {
 
 const fn is_heartbeat(message: &Message) -> bool {
     matches!(message, Message::Bully(bully::Message::Heartbeat(_)))
+}
+
+/// Whether a message is the leader's word that nothing is new.
+const fn is_idle(message: &Message) -> bool {
+    match message {
+        Message::Log(log::Message::Accept { began: None, entries, .. }) => entries.is_empty(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
