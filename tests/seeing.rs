@@ -128,13 +128,13 @@ fn races_are_drawn_explained_and_saved() {
     ]) {
         let at = objects.iter().position(|object| object["command"].as_str().unwrap().starts_with(race)).unwrap();
         let drawn = objects[at]["diagram"].as_str().unwrap();
-        assert!(drawn.contains("✓ majority") && drawn.contains("◎") && drawn.contains('▶'), "{drawn}");
+        assert!(drawn.contains("✓ 3 of 5") && drawn.contains("◎") && drawn.contains('▶'), "{drawn}");
         assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
         let told = lines(&objects[at + 1], "explanation");
         assert!(told.contains(says) && told.contains(&format!("1.{p0}")), "{race}: {told}");
         assert!(lines(&objects[at + 2], "explanation").contains("In your last run"), "{race}");
         let from_file = objects[at + 5]["diagram"].as_str().unwrap();
-        assert!(from_file.contains("✓ majority"), "{from_file}");
+        assert!(from_file.contains("✓ 3 of 5"), "{from_file}");
     }
     let trace = Trace::read(&fs::read_to_string(&saved).unwrap()).unwrap();
     assert_eq!(trace.header.nodes.len(), 5);
@@ -190,7 +190,7 @@ fn a_lost_leader_is_explained_and_so_is_a_write() {
         now.is_u64() && *now != leader
     });
     let told = lines(&ask("explain"), "explanation");
-    assert!(told.contains(&format!("no longer heard {leader}")) && told.contains(" won: "), "{told}");
+    assert!(told.contains(&format!(" no longer heard {leader}")) && told.contains(" won: "), "{told}");
     assert!(told.contains(&format!("{leader} crashed")) && told.contains("promised it, "), "{told}");
     let drawn = ask("diagram");
     let drawn = drawn["diagram"].as_str().unwrap();

@@ -10,6 +10,8 @@ pub(super) struct Told<'a> {
     pub(super) tone: Tone,
     /// Whether it belongs to single decisions, or to the nodes' lives.
     pub(super) single: bool,
+    /// Whether it says nothing that matters to the rest.
+    pub(super) noise: bool,
     /// What is drawn, if it is no message.
     pub(super) mark: Option<Mark>,
     /// What the event's node votes for: what it does, the instance, and the ballot.
@@ -21,12 +23,15 @@ pub(super) fn label(event: &Event) -> Told<'_> {
     let facts = &event.about;
     let ballot = facts.ballot.as_deref().unwrap_or_default();
     let value = facts.value.as_deref().map(short).unwrap_or_default();
-    let told = |label: String, tone| Told { label, tone, single: facts.instance.is_some(), mark: None, vote: None };
+    let told = |label: String, tone| plain(label, tone, facts.instance.is_some());
     let vote = |what| facts.instance.as_deref().map(|instance| (what, instance, ballot));
     let marked = |label: String, tone, mark| Told { mark: Some(mark), ..told(label, tone) };
     let alive = |label: String, mark| Told { single: true, ..marked(label, Tone::Plain, mark) };
     match (event.kind, name) {
         (Kind::Save | Kind::Note, "Promise") => Told { vote: vote("promised"), ..told(String::new(), Tone::Promise) },
+        (Kind::Save, "log.promise") => {
+            Told { vote: Some(("promised", "the log", ballot)), ..told(String::new(), Tone::Promise) }
+        }
         (Kind::Save | Kind::Note, "Accept") => Told { vote: vote("accepted"), ..told(String::new(), Tone::Accepted) },
         (Kind::Tell, "Proposing") => marked(format!("begins ballot {ballot}"), Tone::Prepare, Mark::Begins),
         (Kind::Tell, "Decided") => marked(format!("knows: {value} is chosen"), Tone::Commit, Mark::Knows),
@@ -52,13 +57,13 @@ pub(super) fn label(event: &Event) -> Told<'_> {
     }
 }
 
-fn message<'a>(event: &'a Event, name: &str, ballot: &'a str, value: &str) -> Told<'a> {
+fn message<'a>(event: &'a Event, name: &'a str, ballot: &'a str, value: &str) -> Told<'a> {
     let facts = &event.about;
-    let told = |label: String, tone| Told { label, tone, single: facts.instance.is_some(), mark: None, vote: None };
+    let told = |label: String, tone| plain(label, tone, facts.instance.is_some());
     let vote = |what| facts.instance.as_deref().map(|instance| (what, instance, ballot));
-    let plain = |tone| told(format!("{name} {ballot}").trim_end().to_owned(), tone);
+    let bare = |tone| told(format!("{name} {ballot}").trim_end().to_owned(), tone);
     match name {
-        "Prepare" => plain(Tone::Prepare),
+        "Prepare" => bare(Tone::Prepare),
         "Promise" => {
             let label = match &facts.accepted {
                 Some(accepted) => format!("Promise {ballot}: {value} in {accepted}"),
@@ -67,42 +72,47 @@ fn message<'a>(event: &'a Event, name: &str, ballot: &'a str, value: &str) -> To
             Told { vote: vote("promised"), ..told(label, Tone::Promise) }
         }
         "Accept" => told(format!("Accept {ballot} {value}").trim_end().to_owned(), Tone::Accept),
-        "Accepted" => Told { vote: vote("accepted"), ..plain(Tone::Accepted) },
+        "Accepted" => Told { vote: vote("accepted"), ..bare(Tone::Accepted) },
         "Reject" => {
             let promised = facts.promised.as_deref().unwrap_or("a higher one");
             told(format!("Reject {ballot}: promised {promised}"), Tone::Reject)
         }
         "Commit" => told(format!("Commit {ballot} {value}").trim_end().to_owned(), Tone::Commit),
+        // Nobody waits for these answers, and nothing depends on them.
+        "Committed" | "Learn" | "Learned" => Told { noise: true, ..bare(Tone::Plain) },
         _ => other(event, name),
     }
 }
 
 /// Messages of election and log, and what may come.
-fn other<'a>(event: &'a Event, name: &str) -> Told<'a> {
+fn other<'a>(event: &'a Event, name: &'a str) -> Told<'a> {
     let facts = &event.about;
-    let ballot = facts.ballot.as_deref();
-    let entries = match (facts.counter, facts.entries) {
-        (Some(last), Some(entries @ 2..)) => format!(" {}–{last}", last - entries + 1),
-        (Some(last), Some(1)) => format!(" {last}"),
-        (Some(last), None) => format!(" to {last}"),
-        _ => String::new(),
+    let epoch = facts.ballot.as_deref().unwrap_or_default();
+    let last = facts.counter.unwrap_or_default();
+    let (label, tone) = match name {
+        "bully.election" => (format!("Election, knows {last}"), Tone::Election),
+        "bully.answer" => (facts.note.clone().unwrap_or_default(), Tone::Election),
+        "bully.coordinator" => (format!("Coordinator {epoch}"), Tone::Election),
+        "bully.resign" => (format!("Resign {epoch}"), Tone::Election),
+        "log.prepare" => (format!("Prepare epoch {epoch}"), Tone::Prepare),
+        "log.promise" => (format!("Promise epoch {epoch}, has {last}"), Tone::Promise),
+        "log.reject" => (format!("Reject epoch {epoch}"), Tone::Reject),
+        "log.accept" => match facts.entries {
+            Some(0) | None => (format!("nothing new after {last}"), Tone::Plain),
+            Some(1) => (format!("Accept entry {last}"), Tone::Accept),
+            Some(entries) => (format!("Accept entries {}–{last}", last.saturating_sub(entries - 1)), Tone::Accept),
+        },
+        "log.accepted" => (format!("Accepted to {last}"), Tone::Accepted),
+        _ => (format!("{name} {epoch}").trim_end().to_owned(), Tone::Plain),
     };
-    let tone = match name {
-        "log.prepare" => Tone::Prepare,
-        "log.promise" => Tone::Promise,
-        "log.accept" => Tone::Accept,
-        "log.accepted" => Tone::Accepted,
-        "log.reject" => Tone::Reject,
-        name if name.starts_with("bully.") => Tone::Election,
-        _ => Tone::Plain,
-    };
-    let mut label = name.to_owned();
-    label.extend(ballot.map(|ballot| format!(" {ballot}")));
-    label.push_str(&entries);
-    if name == "bully.answer" {
-        label = facts.note.as_ref().map_or(label, |note| format!("answer: {note}"));
-    }
-    Told { label, tone, single: facts.instance.is_some(), mark: None, vote: None }
+    let promises = name == "log.promise" && facts.note.is_none();
+    let vote = promises.then_some(("promised", "the log", epoch));
+    Told { vote, ..plain(label, tone, facts.instance.is_some()) }
+}
+
+/// Words without a mark or a vote.
+const fn plain<'a>(label: String, tone: Tone, single: bool) -> Told<'a> {
+    Told { label, tone, single, noise: false, mark: None, vote: None }
 }
 
 /// A value as it stands in a label.

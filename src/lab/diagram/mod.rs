@@ -153,7 +153,7 @@ impl Picture {
     pub fn of(trace: &Trace, scope: Scope, max_rows: usize) -> Self {
         let nodes = trace.header.nodes.clone();
         let single = scope == Scope::Fitting && trace.events.iter().any(|event| event.about.instance.is_some());
-        let mut layout = Layout::new(trace, single);
+        let mut layout = Layout::new(trace, single, scope == Scope::All);
         for at in 0..trace.events.len() {
             layout.event(at);
         }
@@ -184,6 +184,8 @@ struct Layout<'a> {
     lanes: BTreeMap<u32, usize>,
     /// Whether only single decisions are drawn.
     single: bool,
+    /// Whether everything is drawn.
+    all: bool,
     rows: Vec<Draft>,
     /// Where each message was sent.
     sends: BTreeMap<&'a str, usize>,
@@ -213,12 +215,12 @@ impl Votes {
 }
 
 impl<'a> Layout<'a> {
-    fn new(trace: &'a Trace, single: bool) -> Self {
+    fn new(trace: &'a Trace, single: bool, all: bool) -> Self {
         let lanes: BTreeMap<u32, usize> = trace.header.nodes.iter().enumerate().map(|(at, &node)| (node, at)).collect();
         let ends = |event: &&Event| matches!(event.kind, Kind::Receive | Kind::Lose | Kind::Hold);
         let settled = trace.events.iter().filter(ends).filter_map(|event| event.message.as_deref()).collect();
         let votes = Votes { majority: lanes.len() / 2 + 1, ..Votes::default() };
-        Self { events: &trace.events, lanes, single, rows: Vec::new(), sends: BTreeMap::new(), settled, votes }
+        Self { events: &trace.events, lanes, single, all, rows: Vec::new(), sends: BTreeMap::new(), settled, votes }
     }
 
     fn lane(&self, node: Option<u32>) -> Option<usize> {
@@ -229,7 +231,7 @@ impl<'a> Layout<'a> {
         let events = self.events;
         let event = &events[at];
         let told = label(event);
-        if self.single && !told.single {
+        if (self.single && !told.single) || (told.noise && !self.all) {
             return;
         }
         match event.kind {

@@ -127,7 +127,8 @@ fn arrow(out: &mut String, arrow: &Arrow, tone: Tone, (y, next): (f64, f64)) {
     let way = match arrow.fate {
         Fate::Arrives | Fate::Open => 1.0,
         Fate::Lost => 0.72,
-        Fate::Held => 0.26,
+        // So far from the sender that no gate stands on another lane.
+        Fate::Held => (90.0 / (x1 - x0).abs().max(1.0)).min(0.2),
     };
     let (end_x, end_y) = (x0 + (x1 - x0) * way, y0 + (y1 - y0) * way);
     _ = writeln!(out, "<g><title>{}</title>", escaped(&arrow.title));

@@ -4,7 +4,7 @@
 //!   8000    8001    8002
 //!    ◎       │       │    begins ballot 1.8000
 //!    ●──────▶┼──────▶│    Prepare 1.8000
-//!    │◀──────●───────●    Promise 1.8000  ✓ majority
+//!    │◀──────●───────●    Promise 1.8000 ✓ 3 of 3
 //! ```
 
 use super::{Arrow, Fate, Mark, Picture, Row, Shape};
@@ -59,8 +59,8 @@ impl Sheet {
 
     fn row(&self, picture: &Picture, row: &Row) -> String {
         let mut label = row.label.clone();
-        if row.quorum.is_some() {
-            label.push_str("  ✓ majority");
+        if let Some(quorum) = &row.quorum {
+            label.push_str(&format!(" ✓ {} of {}", quorum.lanes.len(), picture.nodes.len()));
         }
         match &row.shape {
             Shape::Marks(mark, lanes) => {

@@ -109,7 +109,7 @@ fn drawn(words: &[&str]) -> Vec<String> {
 fn what_belongs_together_is_one_row_and_order_is_kept() {
     assert_eq!(
         drawn(&["1>2 Prepare", "2>1 Promise", "+1>3 Prepare", "3>1 Promise"]),
-        ["    ●──────▶┼──────▶│    Prepare 1.1", "    │◀──────●───────●    Promise 1.1  ✓ majority",]
+        ["    ●──────▶┼──────▶│    Prepare 1.1", "    │◀──────●───────●    Promise 1.1 ✓ 2 of 3",]
     );
     // 3 heard of 1 before it spoke: its arrow may not stand above.
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Tells of a change of leader: who missed the old one, why the new one won, and what its epoch had to repair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{list, plural};
 use crate::lab::trace::{Event, Kind, Trace, parse_ballot};
@@ -26,15 +26,21 @@ pub fn tell(trace: &Trace) -> Option<Vec<String>> {
 
 fn missed(events: &[Event]) -> String {
     let mut lines: Vec<String> = Vec::new();
+    let mut missed: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for event in events {
-        let (Some(node), Some(name)) = (event.node, event.name.as_deref()) else { continue };
+        let Some(node) = event.node else { continue };
         let old = event.about.ballot.as_deref().and_then(parse_ballot).map(|(_, node)| node);
-        match (event.kind, name, old) {
-            (Kind::Tell, "Looks", Some(old)) => lines.push(format!("{node} no longer heard {old}")),
-            (Kind::Tell, "StepsDown", _) => lines.push(format!("{node} stepped down, for it had lost its majority")),
+        match (event.kind, event.name.as_deref(), old) {
+            (Kind::Tell, Some("Looks"), Some(old)) => _ = missed.entry(old).or_default().insert(node),
+            (Kind::Tell, Some("StepsDown"), _) => {
+                lines.push(format!("{node} stepped down, for it had lost its majority"));
+            }
             (Kind::Crash, ..) => lines.push(format!("{node} crashed")),
             _ => {}
         }
+    }
+    for (old, nodes) in missed {
+        lines.push(format!("{} no longer heard {old}", list(&nodes.into_iter().collect::<Vec<_>>())));
     }
     if lines.is_empty() {
         return "Nobody missed a leader: this election was the first, or was held by hand.".to_owned();
@@ -83,6 +89,7 @@ fn promised(events: &[Event], leader: u32, epoch: &str, nodes: usize) -> String 
             promises.push(peer);
         }
     }
+    promises.sort_unstable();
     format!(
         "To win is not enough: {leader} asked for epoch {epoch}, and {} promised it, {} of {nodes}. Since then nothing of \
          an earlier epoch is accepted by them, whoever else believes itself leader.",
@@ -111,6 +118,7 @@ fn repaired(events: &[Event], leader: u32, epoch: &str) -> Option<String> {
             _ => {}
         }
     }
+    lines.sort_unstable();
     lines.dedup();
     (!lines.is_empty()).then(|| format!("What the new epoch had to repair: {}.", lines.join("; ")))
 }

@@ -1,6 +1,8 @@
 //! Tells of one decision: each ballot, why it took its value, which majority chose, and what else could have come.
 
-use super::story::{Ballot, Chosen, Promise, Story, shown};
+use std::collections::BTreeMap;
+
+use super::story::{Ballot, Chosen, Number, Story, shown};
 use super::{list, plural};
 
 /// With more ballots than this, those in the middle are told of together.
@@ -41,14 +43,14 @@ pub fn tell_ballot(story: &Story, ballot: &Ballot) -> String {
     if !ballot.unpromised.is_empty() {
         let refusals: Vec<u32> = ballot.unpromised.iter().map(|(node, _)| *node).collect();
         let why = &ballot.unpromised[0].1;
-        text.push_str(&format!(" {} refused: {why} had been promised.", list(&refusals)));
+        text.push_str(&format!(" {} refused: {why} had been promised.", sorted(&refusals)));
     }
     if nodes.len() < story.majority() && ballot.value.is_none() {
-        text.push_str(&format!(" Promised by {} only, which is no majority: it ends there.", list(&nodes)));
+        text.push_str(&format!(" Promised by {} only, which is no majority: it ends there.", sorted(&nodes)));
         return text;
     }
     if !nodes.is_empty() {
-        text.push_str(&format!(" {} promised", list(&nodes)));
+        text.push_str(&format!(" {} promised", sorted(&nodes)));
         text.push_str(&tell_promises(ballot));
     }
     if let Some(value) = &ballot.value {
@@ -64,46 +66,56 @@ fn tell_promises(ballot: &Ballot) -> String {
         let own = ballot.value.as_ref().map(|value| format!(", so {proposer} is free to take '{value}'"));
         return format!(", and none of them had accepted anything{}.", own.unwrap_or_default());
     };
-    let said = |promise: &Promise| {
-        let (number, value) = promise.accepted.as_ref()?;
-        Some(format!("{} had accepted '{value}' in {}", promise.node, shown(*number)))
-    };
-    let said: Vec<String> = ballot.promises.iter().filter_map(said).collect();
-    let several = if said.len() > 1 { ", the highest of these ballots" } else { "" };
+    let mut said: BTreeMap<&(Number, String), Vec<u32>> = BTreeMap::new();
+    for promise in &ballot.promises {
+        if let Some(accepted) = &promise.accepted {
+            said.entry(accepted).or_default().push(promise.node);
+        }
+    }
+    let several = if said.len() > 1 { ", the highest of these ballots," } else { "" };
+    let said = said
+        .iter()
+        .map(|((number, value), nodes)| format!("{} had accepted '{value}' in {}", sorted(nodes), shown(*number)));
     let own = match &ballot.wish {
         Some(wish) if wish != adopted => format!(" instead of its own '{wish}'"),
         _ => String::new(),
     };
     format!(
         "; {}. For all {proposer} can know, '{adopted}' of {}{several} is chosen already: so it must adopt that{own}.",
-        said.join(", "),
+        said.collect::<Vec<_>>().join(", "),
         shown(highest)
     )
 }
 
 fn tell_acceptances(story: &Story, ballot: &Ballot, value: &str) -> String {
-    let mut text = String::new();
     let accepted = &ballot.accepted;
-    let is_majority = accepted.len() >= story.majority();
-    match story.chosen.as_ref().filter(|chosen| chosen.ballot == ballot.number) {
-        Some(chosen) => text.push_str(&format!(
-            " {} accepted '{value}': {} of {} are a majority, and it is chosen.",
-            list(&chosen.by),
-            chosen.by.len(),
-            story.nodes.len()
-        )),
-        None if is_majority => {
-            text.push_str(&format!(" {} accepted '{value}', which was chosen before.", list(accepted)));
-        }
-        None => text.push_str(
-            &format!(" Only {} accepted '{value}': no majority.", list(accepted)).replace("Only nobody", "Nobody"),
-        ),
+    if let Some(chosen) = story.chosen.as_ref().filter(|chosen| chosen.ballot == ballot.number) {
+        let (by, all) = (chosen.by.len(), story.nodes.len());
+        return format!(" {} accepted '{value}': {by} of {all} are a majority, and it is chosen.", sorted(&chosen.by));
     }
-    if !is_majority && !ballot.refused.is_empty() {
+    let mut text = match (&story.chosen, accepted.len()) {
+        (Some(chosen), count) if count >= story.majority() => {
+            format!(
+                " {} accepted '{value}', which was chosen in {} before that.",
+                sorted(accepted),
+                shown(chosen.ballot)
+            )
+        }
+        (_, 0) => format!(" Nobody accepted '{value}'."),
+        _ => format!(" Only {} accepted '{value}': no majority.", sorted(accepted)),
+    };
+    if accepted.len() < story.majority() && !ballot.refused.is_empty() {
         let refusals: Vec<u32> = ballot.refused.iter().map(|(node, _)| *node).collect();
-        text.push_str(&format!(" {} refused: {} had been promised meanwhile.", list(&refusals), ballot.refused[0].1));
+        text.push_str(&format!(" {} refused: {} had been promised meanwhile.", sorted(&refusals), ballot.refused[0].1));
     }
     text
+}
+
+/// A list in the order of the nodes: in which order they answered is chance.
+fn sorted(nodes: &[u32]) -> String {
+    let mut nodes = nodes.to_vec();
+    nodes.sort_unstable();
+    list(&nodes)
 }
 
 fn tell_end(story: &Story) -> String {
@@ -117,7 +129,7 @@ fn tell_end(story: &Story) -> String {
         chosen.value,
         story.instance,
         shown(chosen.ballot),
-        list(&chosen.by)
+        sorted(&chosen.by)
     );
     let others: Vec<u32> =
         story.answers.iter().filter(|(_, _, word)| word == "another's").map(|(node, ..)| *node).collect();
@@ -155,7 +167,7 @@ fn chance(story: &Story, ballot: &Ballot, chosen: &Chosen, wish: &str) -> String
             "{number} had to begin before '{}' was chosen. Once {} had accepted that, nothing could change it: whatever \
              majority promised {number}, one of them was in it.",
             chosen.value,
-            list(&chosen.by)
+            sorted(&chosen.by)
         );
     }
     let told: Vec<u32> =
@@ -167,7 +179,7 @@ fn chance(story: &Story, ballot: &Ballot, chosen: &Chosen, wish: &str) -> String
     format!(
         "{number} had to be promised by a majority without {}, as {} would have been. None of these had accepted \
          anything, and nothing was chosen yet: {} was free to take '{wish}' then.",
-        list(&told),
+        sorted(&told),
         list(&others[..majority]),
         ballot.proposer()
     )
