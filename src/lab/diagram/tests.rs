@@ -115,7 +115,7 @@ fn what_belongs_together_is_one_row_and_order_is_kept() {
     assert_eq!(
         drawn(&["3>2 Commit", "1>3 Prepare", "3>1 Commit"]),
         [
-            "    │      │◀──────●    Commit 1.1",
+            "    │       │◀──────●    Commit 1.1",
             "    ●───────┼──────▶│    Prepare 1.1",
             "    │◀──────┼───────●    Commit 1.1",
         ]
@@ -127,12 +127,12 @@ fn losses_gates_and_deaths_are_seen() {
     assert_eq!(
         drawn(&["1x2 Accept", "1|3 Accept", "2 crash", "3>1 Accepted", "1-2 Accept", "2 start"]),
         [
-            "    ●──────✗│      │    Accept 1.1  ✗ lost",
+            "    ●──────✗│       │    Accept 1.1  ✗ lost",
             "    ●┄┄┄┄┄┄┄┼┄┄┄┄┄┄▯│    Accept 1.1  held",
-            "    │      ╳       │    crashes",
+            "    │       ╳       │    crashes",
             "    │◀──────────────●    Accepted 1.1",
             "    ●┄┄┄┄┄┄▶        │    Accept 1.1  …",
-            "    │      ┬       │    starts",
+            "    │       ┬       │    starts",
         ]
     );
 }

@@ -67,3 +67,10 @@ pub(super) fn list(nodes: &[u32]) -> String {
 pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
+
+/// A list in the order of the nodes: in which order they answered is chance.
+pub(super) fn sorted(nodes: &[u32]) -> String {
+    let mut nodes = nodes.to_vec();
+    nodes.sort_unstable();
+    list(&nodes)
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::single::{otherwise, tell_ballot};
 use super::story::{Story, shown};
-use super::{list, plural};
+use super::{list, plural, sorted};
 
 /// A question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ fn roles(story: &Story) -> Vec<String> {
          chosen.",
         list(&vec(proposers)),
         list(&vec(acceptors)),
-        list(&story.knows)
+        sorted(&story.knows)
     )]
 }
 
@@ -143,7 +143,7 @@ fn majority(story: &Story) -> Vec<String> {
         told.push("In your last run none accepted the same ballot as far as was recorded.".to_owned());
         return told;
     };
-    told.push(format!("In your last run {} chose '{}' in {}.", list(&chosen.by), chosen.value, shown(chosen.ballot)));
+    told.push(format!("In your last run {} chose '{}' in {}.", sorted(&chosen.by), chosen.value, shown(chosen.ballot)));
     let later = story.ballots.iter().find(|ballot| ballot.number > chosen.ballot && ballot.promises.len() >= needed);
     if let Some(ballot) = later {
         let promised: Vec<u32> = ballot.promises.iter().map(|promise| promise.node).collect();
@@ -151,8 +151,8 @@ fn majority(story: &Story) -> Vec<String> {
         told.push(format!(
             "Later {} was promised by {}: {} stood in both majorities, and told of '{}'.",
             shown(ballot.number),
-            list(&promised),
-            list(&shared),
+            sorted(&promised),
+            sorted(&shared),
             chosen.value
         ));
     }

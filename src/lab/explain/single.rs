@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::story::{Ballot, Chosen, Number, Story, shown};
-use super::{list, plural};
+use super::{list, plural, sorted};
 
 /// With more ballots than this, those in the middle are told of together.
 const MANY: usize = 6;
@@ -109,13 +109,6 @@ fn tell_acceptances(story: &Story, ballot: &Ballot, value: &str) -> String {
         text.push_str(&format!(" {} refused: {} had been promised meanwhile.", sorted(&refusals), ballot.refused[0].1));
     }
     text
-}
-
-/// A list in the order of the nodes: in which order they answered is chance.
-fn sorted(nodes: &[u32]) -> String {
-    let mut nodes = nodes.to_vec();
-    nodes.sort_unstable();
-    list(&nodes)
 }
 
 fn tell_end(story: &Story) -> String {
