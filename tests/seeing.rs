@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde_json::Value as Json;
 use synod::lab::trace::merge::{Part, merge};
 use synod::lab::trace::{Kind, Trace};
+use synod::node::status::StrongStatus;
 use synod::protocol::clock::Relation;
 use synod::rpc::faults::BAD_OPTION;
 use synod::rpc::lab::TracePage;
@@ -36,6 +37,10 @@ fn all(nodes: &Nodes, node: usize) -> Part {
 #[test]
 fn nodes_keep_what_happens_and_it_joins_in_causal_order() {
     let nodes = Nodes::lab(3);
+    until_so("a leader", || {
+        let status = |node| nodes.client(node).call::<_, StrongStatus>("bully.status", &()).unwrap();
+        nodes.all().all(|node| status(node).leader.is_some())
+    });
     nodes.propose(0, 5, "default");
     nodes.all_learn("default", "5");
     let ids: Vec<u32> = nodes.all().map(|node| nodes.ports.at(node).into()).collect();
