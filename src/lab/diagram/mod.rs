@@ -186,6 +186,8 @@ struct Layout<'a> {
     single: bool,
     /// Whether everything is drawn.
     all: bool,
+    /// Whether there are several instances to tell apart.
+    several: bool,
     rows: Vec<Draft>,
     /// Where each message was sent.
     sends: BTreeMap<&'a str, usize>,
@@ -220,7 +222,17 @@ impl<'a> Layout<'a> {
         let ends = |event: &&Event| matches!(event.kind, Kind::Receive | Kind::Lose | Kind::Hold);
         let settled = trace.events.iter().filter(ends).filter_map(|event| event.message.as_deref()).collect();
         let votes = Votes { majority: lanes.len() / 2 + 1, ..Votes::default() };
-        Self { events: &trace.events, lanes, single, all, rows: Vec::new(), sends: BTreeMap::new(), settled, votes }
+        Self {
+            events: &trace.events,
+            lanes,
+            single,
+            all,
+            several: trace.instances().len() > 1,
+            rows: Vec::new(),
+            sends: BTreeMap::new(),
+            settled,
+            votes,
+        }
     }
 
     fn lane(&self, node: Option<u32>) -> Option<usize> {
@@ -230,7 +242,10 @@ impl<'a> Layout<'a> {
     fn event(&mut self, at: usize) {
         let events = self.events;
         let event = &events[at];
-        let told = label(event);
+        let mut told = label(event);
+        if let Some(instance) = event.about.instance.as_ref().filter(|_| self.several) {
+            told.label.push_str(&format!(" [{instance}]"));
+        }
         if (self.single && !told.single) || (told.noise && !self.all) {
             return;
         }
@@ -249,9 +264,9 @@ impl<'a> Layout<'a> {
             Kind::Lose | Kind::Hold => {
                 let fate = if event.kind == Kind::Lose { Fate::Lost } else { Fate::Held };
                 let sent = event.message.as_deref().and_then(|id| self.sends.get(id)).copied();
-                // The simulation tells of what the network loses without saying at which node.
-                let from = event.node.or_else(|| events[sent?].node);
-                self.arrow(at, from, event.peer, fate, (sent.unwrap_or(at), at), &told);
+                // Whoever lost it, it went from its sender to its receiver.
+                let (from, to) = sent.map_or((event.node, event.peer), |sent| (events[sent].node, events[sent].peer));
+                self.arrow(at, from, to, fate, (sent.unwrap_or(at), at), &told);
             }
             Kind::Save | Kind::Note => {
                 // What a proposer promises and accepts itself needs no message, but counts.

@@ -124,8 +124,10 @@ fn tell_end(story: &Story) -> String {
         shown(chosen.ballot),
         sorted(&chosen.by)
     );
-    let others: Vec<u32> =
+    let mut others: Vec<u32> =
         story.answers.iter().filter(|(_, _, word)| word == "another's").map(|(node, ..)| *node).collect();
+    others.sort_unstable();
+    others.dedup();
     if !others.is_empty() {
         text.push_str(&format!(" {} answered with it although another value was asked for.", list(&others)));
     }

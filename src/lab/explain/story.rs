@@ -95,6 +95,8 @@ impl Story {
         let began = |event: &&Event| event.is(Kind::Tell, "Proposing") || event.is(Kind::Send, "Prepare");
         let event = trace.events.iter().rev().find(began)?;
         let instance = event.about.instance.clone()?;
+        // An answer does not say which instance it is about.
+        let is_only = trace.instances().len() == 1;
         let mut teller = Teller {
             story: Self { nodes: trace.header.nodes.clone(), instance, ..Self::default() },
             wishes: BTreeMap::new(),
@@ -106,7 +108,7 @@ impl Story {
             }
             if event.about.instance.as_ref() == Some(&teller.story.instance) {
                 teller.event(at, event);
-            } else if event.is(Kind::Tell, "Answered") {
+            } else if is_only && event.is(Kind::Tell, "Answered") {
                 teller.answered(event);
             }
         }

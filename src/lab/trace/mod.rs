@@ -23,6 +23,7 @@ pub mod merge;
 pub mod ring;
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -261,6 +262,12 @@ impl Trace {
             to.write_all(b"\n")?;
         }
         to.flush()
+    }
+
+    /// The instances of single decisions that it tells of.
+    #[must_use]
+    pub fn instances(&self) -> BTreeSet<&str> {
+        self.events.iter().filter_map(|event| event.about.instance.as_deref()).collect()
     }
 
     /// How people name an event of a node: the node, and how many events it had counted, `8000:17`.
