@@ -47,6 +47,9 @@ pub(crate) enum Action {
     /// Run one node in the foreground, until Ctrl-C or SIGTERM.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Show how a running cluster is, once or again and again.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
     /// Run a local cluster without a shell, for other programs to call, until Ctrl-C or SIGTERM.
     #[command(after_help = UP_EXAMPLES)]
     Up(LocalArgs),
@@ -173,6 +176,30 @@ pub(crate) struct LocalArgs {
     pub(crate) data: PathBuf,
 }
 
+/// Whose status to show, and how often.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// A node of the cluster; it knows the others.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8000", value_parser = to_address)]
+    pub(crate) connect: String,
+
+    /// The name to call the nodes by; its secret is read from the environment variable SYNOD_SECRET.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Call the nodes with TLS, and trust certificates from these authorities, in PEM form.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Show it again every so many seconds, until Ctrl-C.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = to_pause)]
+    pub(crate) watch: Option<f64>,
+
+    /// How it is written to stdout.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
 /// How the shell runs.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct ShellArgs {
@@ -250,6 +277,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) lab: bool,
 
+    /// Do not keep the last events for 'trace', 'diagram' and 'explain'; 'trace on' starts it later.
+    #[arg(long)]
+    pub(crate) no_trace: bool,
+
     /// Who may call this node, and what: made by 'synod credentials add'. Needed to listen beyond 127.0.0.1.
     #[arg(long, value_name = "FILE", requires = "cluster_secret")]
     pub(crate) credentials: Option<PathBuf>,
@@ -310,6 +341,7 @@ impl Args {
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(args.shell.local.base_port, args.shell.local.nodes)?,
             None | Some(Action::Credentials { .. } | Action::Sim(_) | Action::Check(_)) => {}
+            Some(Action::Status(_)) => {}
             Some(Action::Up(local)) => check_ports(local.base_port, local.nodes)?,
             Some(Action::Bench(bench)) => check_ports(bench.own().base_port, bench.own().nodes)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
@@ -364,6 +396,14 @@ fn check_members(serve: &ServeArgs) -> Result<(), clap::Error> {
 
 fn mistake(message: String) -> clap::Error {
     Args::command().error(ErrorKind::ValueValidation, message)
+}
+
+/// Seconds between two looks.
+fn to_pause(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0.1 to 3600 is wanted".to_owned()),
+    }
 }
 
 /// An address somebody can be reached at.
@@ -439,6 +479,12 @@ Exit codes: 0 valid, 1 invalid, 2 undecided, or there was nothing to check; the 
 Examples:
   synod check history.jsonl
   synod check --budget 20000000 history.jsonl";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  synod status                                       the cluster of the shell on this machine
+  synod status --watch                               every second, until Ctrl-C
+  synod status --connect 10.0.0.1:7001 --user alice --output json";
 
 const UP_EXAMPLES: &str = "\
 Examples:

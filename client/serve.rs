@@ -63,8 +63,8 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     if !args.lab {
         (paxos, strong) = (paxos.for_service(), strong.for_service());
     }
-    let (lab, join) = (args.lab, args.join);
-    let settings = Settings { id, members, join, data, lab, access, tls, calling, paxos, strong };
+    let (lab, join, trace) = (args.lab, args.join, !args.no_trace);
+    let settings = Settings { id, members, join, data, lab, trace, access, tls, calling, paxos, strong };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {

@@ -10,6 +10,7 @@
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
+//! - [`links`]: cuts, delays and losses by hand: who still hears whom, what is decided on which side, and does it end?
 //! - [`histories`]: does some order explain what clients saw while nodes were killed? And what does `synod check` say?
 //! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
 //! - [`access`]: who may call what; credentials, the cluster's secret, and a cluster that decides over TLS.
@@ -17,6 +18,7 @@
 //! - [`python`]: does Python's stock client see the same?
 //! - [`simulate`]: what does `synod sim` print, and does what it found show itself again?
 //! - [`door`]: hostile bytes, few descriptors and a stop under load, met by a real node.
+//! - [`seeing`]: is what happened kept, joined in causal order, drawn, explained and saved?
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
 //! - [`tidy`]: is what is pure still pure?
@@ -31,9 +33,11 @@ mod failures;
 mod fuzz;
 mod generations;
 mod histories;
+mod links;
 mod members;
 mod python;
 mod races;
+mod seeing;
 mod services;
 mod sessions;
 mod shell;

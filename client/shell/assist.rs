@@ -1,9 +1,12 @@
 //! Completion and hints, as pure functions over the line.
 
 use crate::command::Port;
+use crate::command::faults::FaultVerb;
 use crate::command::help::{self, COMMANDS, Help, Verb};
+use crate::command::seeing::SeeVerb;
 use crate::command::services::ServiceVerb as V;
 use crate::command::words::{Shape, Word, Words};
+use synod::lab::explain::questions::Question;
 
 /// What the word before byte `pos` could become: where that word starts, and what to put there. A candidate that wants
 /// another word behind it ends in a space.
@@ -81,7 +84,8 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
         return Vec::new();
     };
     match (help.verb, done.len()) {
-        (Verb::Set, 1) => vec!["value ".to_owned()],
+        (Verb::Set, 1) => vec!["value ".to_owned(), "diagram ".to_owned()],
+        (Verb::Set, 2) if done[1].is("diagram") => vec!["on".to_owned(), "off".to_owned()],
         (Verb::Set, _) => match missing_of_set(done) {
             Some("on <port>") => vec!["on ".to_owned()],
             Some("<port>") => ports.iter().map(Port::to_string).collect(),
@@ -96,8 +100,38 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
         }
         (Verb::Service(V::Board), 1) => ["post ", "modify ", "delete ", "show"].map(str::to_owned).to_vec(),
         (Verb::Service(V::Files), 1) => vec!["history".to_owned()],
-        (Verb::Crash | Verb::Start | Verb::Service(V::Elect), 1) => ports.iter().map(Port::to_string).collect(),
+        (Verb::Fault(FaultVerb::Hold), 1) => KINDS.map(|kind| format!("{kind} ")).to_vec(),
+        (Verb::Fault(FaultVerb::Partition), _) => ports.iter().map(Port::to_string).collect(),
+        (Verb::Fault(verb), _) if is_link(verb) => end_of_link(done, verb, ports),
+        (
+            Verb::Crash | Verb::Start | Verb::Service(V::Elect) | Verb::Fault(FaultVerb::Pause | FaultVerb::Resume),
+            1,
+        ) => ports.iter().map(Port::to_string).collect(),
+        (Verb::See(SeeVerb::Trace), 1) => ["on", "off", "clear", "save ", "show"].map(str::to_owned).to_vec(),
+        (Verb::See(SeeVerb::Diagram), 1) => vec!["all".to_owned(), "--from ".to_owned()],
+        (Verb::See(SeeVerb::Explain), 1) => Question::ALL.iter().map(|(word, _)| (*word).to_owned()).collect(),
         (Verb::Help, 1) => commands(typed, false),
+        _ => Vec::new(),
+    }
+}
+
+/// What `hold` can hold of single decisions; the other kinds are for who knows them.
+const KINDS: [&str; 4] = ["accept", "commit", "learn", "prepare"];
+
+const fn is_link(verb: FaultVerb) -> bool {
+    matches!(verb, FaultVerb::Cut | FaultVerb::Delay | FaultVerb::Drop | FaultVerb::Hold)
+}
+
+/// What comes next in `<ports> -> <ports>`, which for all but `cut` stands behind one word more.
+fn end_of_link(done: &[Word<'_>], verb: FaultVerb, ports: &[Port]) -> Vec<String> {
+    let given = done.len() - if verb == FaultVerb::Cut { 1 } else { 2 };
+    let first = done.get(done.len().wrapping_sub(2)).map(|word| word.raw);
+    let names = ports.iter().map(Port::to_string).chain(["all".to_owned()]);
+    match given {
+        0 => names.map(|name| format!("{name} ")).collect(),
+        1 => vec!["-> ".to_owned(), "<-> ".to_owned()],
+        // A link has two ends, so the first one is no candidate.
+        2 => names.filter(|name| Some(name.as_str()) != first).collect(),
         _ => Vec::new(),
     }
 }

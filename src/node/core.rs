@@ -8,7 +8,9 @@ use std::time::Instant;
 use super::driver::{Input, Reaction, Wish};
 use super::intake::Intake;
 use super::status::Snapshot;
+use crate::lab::trace::ring::Ring;
 use crate::protocol::Message;
+use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::Sender;
 use crate::protocol::log::members::Change;
@@ -30,13 +32,15 @@ pub(crate) struct Core {
     pub(crate) access: Access,
     pub(crate) since: Instant,
     pub(crate) peers: Arc<Peers>,
+    /// The node's last events.
+    pub(crate) ring: Arc<Ring>,
     pub(super) inbox: Inbox<Input>,
     pub(super) intake: Arc<Intake>,
 }
 
 impl Core {
-    pub(crate) fn message(&self, sender: Sender, message: Message) -> Receiver<Reaction> {
-        self.ask(|reply| Input::Call { sender, message, reply })
+    pub(crate) fn message(&self, sender: Sender, message: Message, clock: Option<Stamp>) -> Receiver<Reaction> {
+        self.ask(|reply| Input::Call { sender, message, clock, reply })
     }
 
     pub(crate) fn propose(&self, wish: Wish) -> Receiver<Outcome> {

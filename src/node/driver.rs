@@ -14,6 +14,12 @@ use log::{info, warn};
 use super::intake::Intake;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
+use super::witness::{Witness, concerns_leader};
+use crate::lab::links::Fate;
+use crate::lab::trace::Kind;
+use crate::lab::trace::about::About;
+use crate::lab::trace::ring::Ring;
+use crate::protocol::clock::{Clocks, Stamp};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::Log;
@@ -57,9 +63,9 @@ pub(crate) enum Input {
     /// A peer's process has ended.
     Disconnected(NodeId),
     /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
-    Call { sender: Sender, message: Message, reply: SyncSender<Reaction> },
+    Call { sender: Sender, message: Message, clock: Option<Stamp>, reply: SyncSender<Reaction> },
     /// What came back from a peer, or was let go by a gate.
-    Arrived(Vec<(Sender, Message)>),
+    Arrived(Vec<Arrival>),
     /// A client proposes.
     Propose { wish: Wish, reply: SyncSender<Outcome> },
     /// A client asks what is known of an instance.
@@ -72,6 +78,15 @@ pub(crate) enum Input {
     Status { from: Option<Instance>, limit: usize, reply: SyncSender<Snapshot> },
     /// No more inputs will be answered: write and end.
     Stop,
+}
+
+/// A message that was sent to this node.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) sender: Sender,
+    pub(crate) message: Message,
+    /// Its sender's clocks at the send; absent if it says none.
+    pub(crate) clock: Option<Stamp>,
 }
 
 /// A client's proposal, before it has a name: see [`Proposal`].
@@ -89,10 +104,14 @@ pub(crate) struct Wish {
 pub(crate) struct Reaction {
     /// The receiver's generation.
     pub(crate) generation: u64,
+    /// The receiver's clocks.
+    pub(crate) clock: Stamp,
     /// The message addressed to the sender, if there was one.
     pub(crate) message: Option<Message>,
     /// Why the message was dropped, if it was.
     pub(crate) ignored: Option<&'static str>,
+    /// What the link to the sender does to all this.
+    pub(crate) fate: Fate,
 }
 
 /// What follows from a batch, in order.
@@ -100,7 +119,7 @@ enum Action {
     Save(Record),
     Note(Record),
     Send(Outgoing),
-    React(SyncSender<Reaction>, Reaction),
+    React(NodeId, SyncSender<Reaction>, Reaction),
     Answer(SyncSender<Outcome>, Outcome),
     Tell(SyncSender<Option<Remembered>>, Option<Remembered>),
     Restarted(SyncSender<u64>, u64),
@@ -123,6 +142,8 @@ pub(super) struct Driver {
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
+    clocks: Clocks,
+    witness: Witness,
     next_request: u64,
     now_ticks: u64,
     next_tick: Instant,
@@ -142,9 +163,11 @@ impl Driver {
         (inbox, intake): (Receiver<Input>, Arc<Intake>),
         peers: Arc<Peers>,
         scribe: Scribe,
-        first_request: u64,
+        (first_request, ring): (u64, Arc<Ring>),
     ) -> Self {
         Self {
+            clocks: Clocks::new(host.id()),
+            witness: Witness::new(ring),
             host,
             store,
             inbox,
@@ -172,6 +195,8 @@ impl Driver {
 
     /// Runs until [`Input::Stop`], or until the store fails.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
+        let generation = self.host.generation();
+        self.witness.record(&mut self.clocks, Kind::Start, || About::text(format!("generation {generation}")));
         let mut batch = VecDeque::new();
         loop {
             let patience =
@@ -199,6 +224,7 @@ impl Driver {
                 self.now_ticks += 1;
                 self.host.on_tick(&mut self.out);
                 self.collect(None, None);
+                self.witness.look(&mut self.clocks, self.host.strong());
             }
             // Twice: what our own acceptor says of the first may let more leave.
             for _ in 0..2 {
@@ -208,7 +234,7 @@ impl Driver {
             self.perform(due > 0 || stopping)?;
             self.look(due > 0);
             if due > 0 {
-                self.peers.release_expired();
+                self.peers.release_due();
                 self.idle_ticks = self.idle_ticks.saturating_add(due);
                 if self.idle_ticks >= IDLE_TICKS {
                     self.idle_ticks = 0;
@@ -254,30 +280,27 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         match input {
-            Input::Call { sender, message, reply } => {
-                self.counters.messages_in += 1;
-                self.host.on_message(sender, message, &mut self.out);
-                self.collect(Some((sender.from, reply)), None);
+            Input::Call { sender, message, clock, reply } => {
+                self.receive(Arrival { sender, message, clock }, Some(reply));
             }
             Input::Arrived(messages) => {
-                for (sender, message) in messages {
-                    self.counters.messages_in += 1;
-                    self.host.on_message(sender, message, &mut self.out);
-                    self.collect(None, None);
-                }
+                messages.into_iter().for_each(|arrival| self.receive(arrival, None));
             }
             Input::Propose { wish, reply } => {
                 self.counters.proposals += 1;
                 let request = self.name();
                 self.clients.insert(request, reply);
                 let Wish { instance, value, deadline_ticks, impatient, ballot_ticks } = wish;
+                self.witness.record(&mut self.clocks, Kind::Call, || About::wish(&instance, &value));
                 let proposal = Proposal { request, instance, value, deadline_ticks, impatient, ballot_ticks };
                 self.host.propose(proposal, &mut self.out);
                 self.collect(None, None);
             }
             Input::Restart { reply } => {
-                // What the gates held belongs to the past.
+                // What the gates held and the links delayed belongs to the past.
                 drop(self.peers.gates().open_all());
+                self.peers.links().forget();
+                self.witness.record(&mut self.clocks, Kind::Restart, || About::text("told to restart"));
                 self.host.restart(&mut self.out);
                 self.collect(None, Some(reply));
             }
@@ -317,6 +340,7 @@ impl Driver {
                 let Some(strong) = self.host.strong_mut() else { return };
                 strong.elect(&mut self.out);
                 self.collect(None, None);
+                self.witness.look(&mut self.clocks, self.host.strong());
                 _ = reply.send(());
             }
             Input::Disconnected(peer) => {
@@ -324,9 +348,27 @@ impl Driver {
                     strong.disconnected(peer, &mut self.out);
                 }
                 self.collect(None, None);
+                self.witness.look(&mut self.clocks, self.host.strong());
             }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Waiting | Input::Stop => {}
+        }
+    }
+
+    /// A message comes in: the clocks go on from its sender's.
+    fn receive(&mut self, arrival: Arrival, reply: Option<SyncSender<Reaction>>) {
+        let Arrival { sender, message, clock } = arrival;
+        self.counters.messages_in += 1;
+        match &clock {
+            Some(clock) => self.clocks.receive(clock),
+            None => self.clocks.tick(),
+        };
+        self.witness.received(&self.clocks, sender, clock.as_ref(), &message);
+        let concerns_leader = concerns_leader(&message);
+        self.host.on_message(sender, message, &mut self.out);
+        self.collect(reply.map(|reply| (sender.from, reply)), None);
+        if concerns_leader {
+            self.witness.look(&mut self.clocks, self.host.strong());
         }
     }
 
@@ -355,25 +397,37 @@ impl Driver {
     fn collect(&mut self, mut caller: Option<(NodeId, SyncSender<Reaction>)>, restart: Option<SyncSender<u64>>) {
         let me = self.host.id();
         let mut own = VecDeque::new();
-        let mut reaction = Reaction { generation: self.host.generation(), message: None, ignored: None };
+        let (generation, clock, fate) = (self.host.generation(), self.clocks.now().clone(), Fate::Passes);
+        let mut reaction = Reaction { generation, clock, message: None, ignored: None, fate };
         loop {
             for effect in self.out.drain() {
                 match effect {
-                    Effect::Save(record) => self.actions.push(Action::Save(record)),
+                    Effect::Save(record) => {
+                        self.witness.saves(&mut self.clocks, &record);
+                        self.actions.push(Action::Save(record));
+                    }
                     Effect::Note(record) => self.actions.push(Action::Note(record)),
                     Effect::Send { to, message } => {
-                        let outgoing = Outgoing { to, generation: self.host.generation(), message };
+                        // What a node says to itself is one event with what made it say so.
+                        let clock = if to == me { Stamp::default() } else { self.clocks.tick() };
+                        let outgoing = Outgoing { to, generation: self.host.generation(), clock, message };
+                        if to != me {
+                            self.witness.sent(me, &outgoing.clock, to, &outgoing.message);
+                        }
                         if to == me {
                             own.extend(self.peers.admit(outgoing));
                         } else if reaction.message.is_none() && caller.as_ref().is_some_and(|(from, _)| *from == to) {
-                            reaction.message = Some(outgoing.message);
+                            (reaction.message, reaction.clock) = (Some(outgoing.message), outgoing.clock);
                         } else {
                             self.actions.push(Action::Send(outgoing));
                         }
                     }
                     // At once: what this very step sends may be for them.
                     Effect::Notify(Event::Correspondents { addresses }) => self.peers.meet(addresses),
-                    Effect::Notify(Event::Ignored { reason, .. }) => reaction.ignored = Some(reason),
+                    Effect::Notify(event @ Event::Ignored { reason, .. }) => {
+                        self.witness.told(&mut self.clocks, &event);
+                        reaction.ignored = Some(reason);
+                    }
                     Effect::Notify(Event::Replied { request, result }) => {
                         if let Some(client) = self.commands.remove(&request) {
                             self.actions.push(Action::Reply(client, result));
@@ -385,6 +439,7 @@ impl Driver {
                         }
                     }
                     Effect::Notify(event) => {
+                        self.witness.told(&mut self.clocks, &event);
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
                     }
                 }
@@ -393,8 +448,8 @@ impl Driver {
             let sender = Sender { from: me, generation: Some(outgoing.generation) };
             self.host.on_message(sender, outgoing.message, &mut self.out);
         }
-        if let Some((_, reply)) = caller.take() {
-            self.actions.push(Action::React(reply, reaction));
+        if let Some((from, reply)) = caller.take() {
+            self.actions.push(Action::React(from, reply, reaction));
         }
         if let Some(reply) = restart {
             self.actions.push(Action::Restarted(reply, self.host.generation()));
@@ -472,7 +527,13 @@ impl Driver {
         for action in later {
             match action {
                 Action::Send(outgoing) => self.peers.send(outgoing),
-                Action::React(caller, reaction) => _ = caller.send(reaction),
+                Action::React(to, caller, reaction) => {
+                    let fate = self.peers.links().fate(to);
+                    if let (Fate::Lost, Some(message)) = (fate, &reaction.message) {
+                        self.witness.lost(self.host.id(), &reaction.clock, to, message);
+                    }
+                    _ = caller.send(Reaction { fate, ..reaction });
+                }
                 Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
                 Action::Reply(client, result) => _ = client.send(result),

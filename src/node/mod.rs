@@ -15,6 +15,7 @@ pub mod driver;
 mod intake;
 mod scribe;
 pub mod status;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use log::{error, info};
 use parking_lot::Mutex;
 
+use crate::lab::trace::ring::Ring;
 use crate::protocol::host::{self, Host};
 use crate::protocol::log::members::{MAX_ADDRESS, MAX_MEMBERS, Membership};
 use crate::protocol::paxos;
@@ -65,6 +67,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Whether it may be restarted, gated and spoken to by guests.
     pub lab: bool,
+    /// Whether it keeps its last events.
+    pub trace: bool,
     /// Who may call what.
     pub access: Access,
     /// The certificate that it shows, if it listens with TLS.
@@ -112,7 +116,7 @@ impl Node {
     /// # Errors
     /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
     pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        let Settings { id, members, join, data, lab, access, tls, calling, paxos, strong } = settings;
+        let Settings { id, members, join, data, lab, trace, access, tls, calling, paxos, strong } = settings;
         let known_hosts = members.values().filter_map(|address| host_of(address)).collect();
         let members: BTreeMap<NodeId, String> =
             members.into_iter().filter(|(member, _)| !(join && *member == id)).collect();
@@ -148,13 +152,15 @@ impl Node {
         let seed = random()?;
         let host = Host::new(id, founding, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
         let (inbox, inputs) = channel();
-        let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
+        let ring = Arc::new(Ring::new(trace));
+        let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));
+        let peers = Arc::new(peers.map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
         let intake = Arc::new(Intake::new(&inbox));
         let ways = (inputs, intake.clone());
-        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), scribe, random()?);
+        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), scribe, (random()?, ring.clone()));
         let since = Instant::now();
-        let core = Core { id, address, joined: join, lab, access, since, peers, inbox, intake };
+        let core = Core { id, address, joined: join, lab, access, since, peers, ring, inbox, intake };
         let core = Arc::new(core);
         let service = Arc::new(Service::new(core.clone()));
         let driver = thread::Builder::new()

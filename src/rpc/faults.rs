@@ -195,8 +195,17 @@ pub const NEWCOMER_SILENT: FaultKind = FaultKind {
               --join, and try again.",
 };
 
+/// There is no way between these nodes that could fail.
+pub const NO_LINK: FaultKind = FaultKind {
+    code: 150,
+    name: "no link",
+    definite: true,
+    meaning: "there is no link from this node to the one that is named: it is no member of the cluster, or the node \
+              itself. Nothing was done. status() names the members.",
+};
+
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 24] = [
+pub const FAULTS: [FaultKind; 25] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -221,6 +230,7 @@ pub const FAULTS: [FaultKind; 24] = [
     MEMBER_COUNT,
     CHANGING,
     NEWCOMER_SILENT,
+    NO_LINK,
 ];
 
 impl FaultKind {

@@ -20,7 +20,11 @@ use super::client::{CallError, Calling, Client};
 use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
-use crate::node::driver::Input;
+use crate::lab::links::{Fate, Late, Links};
+use crate::lab::trace::Kind as Happening;
+use crate::lab::trace::ring::{MessageId, Ring};
+use crate::node::driver::{Arrival, Input};
+use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
 use crate::protocol::types::NodeId;
 use crate::protocol::{Message, paxos};
@@ -42,6 +46,8 @@ pub struct Outgoing {
     pub to: NodeId,
     /// The sender's generation when it was said.
     pub generation: u64,
+    /// The sender's clocks when it was said.
+    pub clock: Stamp,
     /// The message.
     pub message: Message,
 }
@@ -110,11 +116,13 @@ impl Outgoing {
     }
 }
 
-/// All peers of a node, and the gates before them.
+/// All peers of a node, the gates before them, and the links to them.
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: NodeId,
     gates: Gates,
+    links: Arc<Links>,
+    ring: Arc<Ring>,
     calling: Calling,
     /// Those who founded the cluster, and where they listen: single values are decided with them, whoever the members are.
     founding: BTreeMap<NodeId, String>,
@@ -131,18 +139,21 @@ struct End {
 }
 
 impl Peers {
-    /// Starts a sender for every other member.
+    /// Starts a sender for every other member; the seed decides what lossy links lose.
     pub(crate) fn start(
         me: NodeId,
         addresses: &BTreeMap<NodeId, String>,
         calling: &Calling,
         inbox: Inbox<Input>,
+        (seed, ring): (u64, Arc<Ring>),
     ) -> io::Result<Self> {
         let founding: BTreeMap<NodeId, String> =
             addresses.iter().filter(|(peer, _)| **peer != me).map(|(peer, address)| (*peer, address.clone())).collect();
         let peers = Self {
             me,
             gates: Gates::default(),
+            links: Arc::new(Links::new(seed)),
+            ring,
             calling: calling.clone(),
             founding: founding.clone(),
             lines: RwLock::default(),
@@ -159,7 +170,8 @@ impl Peers {
     fn open(&self, peer: NodeId, address: String) -> io::Result<End> {
         let (me, queue) = (self.me, Arc::new(Queue::default()));
         let client = Client::calling(&address, &self.calling);
-        let line = Line { me, peer, client, queue: queue.clone(), inbox: self.inbox.clone(), is_up: true };
+        let (links, ring, inbox) = (self.links.clone(), self.ring.clone(), self.inbox.clone());
+        let line = Line { me, peer, client, queue: queue.clone(), links, ring, inbox, is_up: true };
         let thread = thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?;
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
@@ -201,13 +213,13 @@ impl Peers {
     /// Sends a message, unless a gate keeps it. Never waits.
     pub(crate) fn send(&self, outgoing: Outgoing) {
         if let Some(outgoing) = self.admit(outgoing) {
-            self.enqueue(outgoing);
+            self.transmit(outgoing);
         }
     }
 
     /// Passes a message through the gates: the driver's way for what a node sends to itself.
     pub(crate) fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
-        self.gates.admit(outgoing)
+        self.gates.admit(outgoing, |held| self.befalls(Happening::Hold, held))
     }
 
     /// The gates, for the lab. What they let go is to be handed to [`Peers::release`].
@@ -215,23 +227,59 @@ impl Peers {
         &self.gates
     }
 
+    /// The links, for the lab.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Sends what a gate has let go; what the node sent to itself goes to the driver.
     pub(crate) fn release(&self, released: Vec<Outgoing>) {
         let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
-        others.into_iter().for_each(|outgoing| self.enqueue(outgoing));
-        if !own.is_empty() {
-            let said = |outgoing: Outgoing| {
-                (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message)
-            };
-            // If the driver has ended, the node is stopping, and the message is lost like any other.
-            _ = self.inbox.send(Input::Arrived(own.into_iter().map(said).collect()));
+        for outgoing in others {
+            self.befalls(Happening::Release, &outgoing);
+            self.transmit(outgoing);
         }
+        let said = |Outgoing { generation, clock, message, .. }: Outgoing| {
+            let sender = Sender { from: self.me, generation: Some(generation) };
+            Arrival { sender, message, clock: Some(clock) }
+        };
+        self.arrive(own.into_iter().map(said).collect());
     }
 
-    pub(crate) fn release_expired(&self) {
+    /// Sends what gates no longer hold because their time is up, and what was late and is due.
+    pub(crate) fn release_due(&self) {
         let released = self.gates.open_expired();
         if !released.is_empty() {
             self.release(released);
+        }
+        let mut arrived = Vec::new();
+        for late in self.links.due() {
+            match late {
+                Late::Leaves(outgoing) => self.enqueue(outgoing),
+                Late::Arrives(arrival) => arrived.push(arrival),
+            }
+        }
+        self.arrive(arrived);
+    }
+
+    fn arrive(&self, messages: Vec<Arrival>) {
+        if !messages.is_empty() {
+            // If the driver has ended, the node is stopping, and the messages are lost like any other.
+            _ = self.inbox.send(Input::Arrived(messages));
+        }
+    }
+
+    /// Sends a message over its link, with whatever is wrong with that.
+    fn transmit(&self, outgoing: Outgoing) {
+        match self.links.fate(outgoing.to) {
+            Fate::Passes => self.enqueue(outgoing),
+            Fate::Lost => self.befalls(Happening::Lose, &outgoing),
+            Fate::Late(delay) => {
+                let to = outgoing.to;
+                if !self.links.postpone(Late::Leaves(outgoing), delay) {
+                    debug!("too much is late: the link to {to} lost a message");
+                }
+            }
         }
     }
 
@@ -243,6 +291,14 @@ impl Peers {
             if thread.join().is_err() {
                 info!("a sender thread panicked");
             }
+        }
+    }
+
+    /// Tells of a message that does not just arrive. What the node says to itself has no stamp, and is not told of.
+    fn befalls(&self, what: Happening, outgoing: &Outgoing) {
+        if outgoing.to != self.me {
+            let Outgoing { to, clock, message, .. } = outgoing;
+            self.ring.message(what, clock, Some(MessageId::of(self.me, clock)), *to, message);
         }
     }
 
@@ -322,6 +378,8 @@ struct Line {
     peer: NodeId,
     client: Client,
     queue: Arc<Queue>,
+    links: Arc<Links>,
+    ring: Arc<Ring>,
     inbox: Inbox<Input>,
     /// Whether the last call reached the peer: the log says when that changes.
     is_up: bool,
@@ -349,6 +407,9 @@ impl Line {
                     if std::mem::replace(&mut self.is_up, false) {
                         info!("{} does not answer: {error}", self.peer);
                     }
+                    if error.is_refused() {
+                        messages.iter().for_each(|outgoing| self.loses(outgoing));
+                    }
                     // Nobody listens there any more: its process has ended, and no timeout says so sooner.
                     if error.is_refused() && self.inbox.send(Input::Disconnected(self.peer)).is_err() {
                         return;
@@ -363,7 +424,13 @@ impl Line {
         }
     }
 
-    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
+    /// Nobody is there to take it. Where a call had no answer, nobody knows.
+    fn loses(&self, outgoing: &Outgoing) {
+        let Outgoing { clock, message, .. } = outgoing;
+        self.ring.message(Happening::Lose, clock, Some(MessageId::of(self.me, clock)), self.peer, message);
+    }
+
+    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
         let is_sent_once = |message: &Message| matches!(message, Message::Strong(call) if call.is_sent_once());
@@ -390,18 +457,27 @@ impl Line {
     }
 
     fn call<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'static str, wire::Params<'a>)> {
-        let envelope = Envelope { from: self.me, to: self.peer, generation: outgoing.generation };
+        let Outgoing { generation, clock, .. } = outgoing;
+        let (generation, clock) = (*generation, Some(clock.clone()));
+        let envelope = Envelope { from: self.me, to: self.peer, generation, clock };
         wire::call(&outgoing.message, envelope)
     }
 
-    /// An answer as a message of the peer. One that only says "I live in another generation" is one too.
-    fn understand(&self, asked: &Outgoing, answer: Answer) -> Option<(Sender, Message)> {
-        let generation = answer.generation?;
+    /// An answer as a message of the peer. One that only says "I live in another generation" is one too. One that the
+    /// peer's link to this node makes late is kept until it is due.
+    fn understand(&self, asked: &Outgoing, mut answer: Answer) -> Option<Arrival> {
+        let (generation, clock) = (answer.generation?, answer.clock.take());
+        let late = answer.late_ms.map(|ms| Duration::from_millis(ms.into()));
         if let Some(reason) = &answer.ignored {
             debug!("{} ignored a message: {reason}", self.peer);
         }
         let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
         let message = wire::understand(&asked.message, answer).or(elsewhere)?;
-        Some((Sender { from: self.peer, generation: Some(generation) }, message))
+        let arrival = Arrival { sender: Sender { from: self.peer, generation: Some(generation) }, message, clock };
+        let Some(delay) = late else { return Some(arrival) };
+        if !self.links.postpone(Late::Arrives(arrival), delay) {
+            debug!("too much is late: the link of {} lost an answer", self.peer);
+        }
+        None
     }
 }

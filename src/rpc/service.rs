@@ -27,7 +27,8 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{strong, text};
+use super::{lab, strong, text};
+use crate::lab::links::Fate;
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
 use crate::node::status::{InstanceStatus, Snapshot};
@@ -221,6 +222,7 @@ impl Service {
                 Ok(Returned::Faults(FAULTS.into_iter().map(row).collect()))
             }
             Request::GetCapabilities => Ok(Returned::Capabilities(capabilities())),
+            Request::Lab(request) => lab::run(&self.core, request).map(Returned::Lab),
             Request::Validator { test, argument } => validator1::run(test, argument).map(Returned::Value),
             Request::ListMethods => Ok(Returned::Names(METHODS.iter().map(|method| method.name).collect())),
             Request::MethodSignature { name } => Ok(Returned::Signatures(known_method(&name)?.signatures)),
@@ -277,7 +279,8 @@ impl Service {
             let text = format!("the value is larger than {MAX_VALUE_BYTES} bytes; nothing was done");
             return Started::Ready(Err(TOO_LARGE.fault(text)));
         }
-        let sender = match envelope {
+        let is_peer = envelope.is_some();
+        let sender = match &envelope {
             Some(envelope) if envelope.to != self.core.id => {
                 let text = format!("the message is for {}, and this is {}", envelope.to, self.core.id);
                 return Started::Ready(Err(IGNORED.fault(text)));
@@ -289,8 +292,9 @@ impl Service {
                 return Started::Ready(Err(NOT_A_LAB.fault(text)));
             }
         };
-        let reaction = self.core.message(sender, message.clone());
-        Started::Message { asked: message, is_peer: envelope.is_some(), reaction }
+        let clock = envelope.and_then(|envelope| envelope.clock);
+        let reaction = self.core.message(sender, message.clone(), clock);
+        Started::Message { asked: message, is_peer, reaction }
     }
 
     fn finish(&self, started: Started) -> Result<Returned, Fault> {
@@ -426,7 +430,14 @@ fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer,
     }
     if is_peer {
         answer.generation = Some(reaction.generation);
+        answer.clock = Some(reaction.clock);
         answer.ignored = reaction.ignored.map(str::to_owned);
+        match reaction.fate {
+            Fate::Passes => {}
+            Fate::Late(delay) => answer.late_ms = Some(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)),
+            // Without a generation there is no answer in it.
+            Fate::Lost => answer = Answer::default(),
+        }
     }
     Ok(answer)
 }

@@ -226,11 +226,11 @@ impl World {
         }
         let header = Header {
             synod_trace: VERSION,
-            protocol: self.options.protocol,
-            seed: self.seed,
             nodes: self.ids.iter().map(|id| id.number()).collect(),
-            steps: self.options.steps,
-            faults: self.options.faults,
+            seed: Some(self.seed),
+            steps: Some(self.options.steps),
+            faults: Some(self.options.faults),
+            protocol: self.options.protocol,
         };
         Trace { header, events: self.recorder.map_or_else(Vec::new, |recorder| recorder.into_events()) }
     }

@@ -67,7 +67,7 @@ fn a_trace_of_the_log_replays_from_its_own_header() {
     trace.write(&mut lines).unwrap();
     let read = Trace::read(&String::from_utf8(lines).unwrap()).unwrap();
     assert_eq!(read, trace);
-    assert_eq!(traced(3, read.header.options()), (report, trace));
+    assert_eq!(traced(3, read.header.options().unwrap()), (report, trace));
 }
 
 /// What seeds found: a late fetch took back acknowledged entries (4, 42, 169, 218), what was lost was not sent again under

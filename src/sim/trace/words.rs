@@ -1,6 +1,5 @@
 //! The messages and records of the replicated log and its election, in words.
 
-use super::About;
 use crate::protocol::bully::{Answer, Heartbeat, Message as Bully};
 use crate::protocol::log::entries::{Command, Entry};
 use crate::protocol::log::memory::Record;
@@ -9,11 +8,11 @@ use crate::protocol::strong::Message as Call;
 use crate::protocol::types::Ballot;
 use crate::service::command::Command as ServiceCommand;
 
-pub(super) fn bully(message: &Bully) -> About {
+pub(super) fn bully(message: &Bully) -> String {
     match message {
         Bully::Election(election) => {
             let forced = if election.forced { ", by hand" } else { "" };
-            About::new("Election", election.rank.epoch, format!("Election({}{forced})", election.number))
+            format!("Election({}{forced})", election.number)
         }
         Bully::Answer(Answer { number, ok, coordinator }) => {
             let what = match (ok, coordinator) {
@@ -21,21 +20,20 @@ pub(super) fn bully(message: &Bully) -> About {
                 (None, Some(epoch)) => format!("{epoch} coordinates"),
                 (None, None) => "stands back".to_owned(),
             };
-            About::new("Answer", *coordinator, format!("Answer({number}, {what})"))
+            format!("Answer({number}, {what})")
         }
-        Bully::Coordinator(said) => About::new("Coordinator", Some(said.epoch), format!("Coordinator({})", said.epoch)),
+        Bully::Coordinator(said) => format!("Coordinator({})", said.epoch),
         Bully::Heartbeat(Heartbeat { rank, coordinator, hears, asks, .. }) => {
             let hears: Vec<String> = hears.iter().map(ToString::to_string).collect();
             let asks = if *asks { ", asks" } else { "" };
             let (counter, known) = (rank.counter, shown(*coordinator));
-            let text = format!("Heartbeat(length {counter}, coordinator {known}, hears {}{asks})", hears.join(" "));
-            About::new("Heartbeat", *coordinator, text)
+            format!("Heartbeat(length {counter}, coordinator {known}, hears {}{asks})", hears.join(" "))
         }
-        Bully::Resign(said) => About::new("Resign", Some(said.epoch), format!("Resign({})", said.epoch)),
+        Bully::Resign(said) => format!("Resign({})", said.epoch),
     }
 }
 
-pub(super) fn log(message: &Log) -> About {
+pub(super) fn log(message: &Log) -> String {
     let (name, epoch, what) = match message {
         Log::Prepare { epoch } => ("LogPrepare", Some(*epoch), String::new()),
         Log::Promise { epoch, holds, votes, .. } => {
@@ -68,42 +66,40 @@ pub(super) fn log(message: &Log) -> About {
         Log::Known { blank } => ("Known", None, if *blank { "blank" } else { "not blank" }.to_owned()),
     };
     let about = epoch.map_or_else(String::new, |epoch| epoch.to_string());
-    About::new(name, epoch, format!("{name}({about}{what})"))
+    format!("{name}({about}{what})")
 }
 
-pub(super) fn call(message: &Call) -> About {
+pub(super) fn call(message: &Call) -> String {
     match message {
-        Call::Forward { id, command } => About::new("Forward", None, format!("Forward({id}, {})", asked(command))),
-        Call::Answer { id, reply: Some(_) } => About::new("CallAnswer", None, format!("Answer({id}, applied)")),
-        Call::Answer { id, reply: None } => About::new("CallAnswer", None, format!("Answer({id}, not taken)")),
-        Call::Change { id, change } => About::new("Change", None, format!("Change({id}, {change:?})")),
-        Call::Unchanged { id, why } => About::new("Unchanged", None, format!("Unchanged({id}, {why:?})")),
-        Call::AskRead { id } => About::new("AskRead", None, format!("AskRead({id})")),
-        Call::ReadAt { id, slot: Some(slot) } => About::new("ReadAt", None, format!("ReadAt({id}, from {slot} on)")),
-        Call::ReadAt { id, slot: None } => About::new("ReadAt", None, format!("ReadAt({id}, not here)")),
+        Call::Forward { id, command } => format!("Forward({id}, {})", asked(command)),
+        Call::Answer { id, reply: Some(_) } => format!("Answer({id}, applied)"),
+        Call::Answer { id, reply: None } => format!("Answer({id}, not taken)"),
+        Call::Change { id, change } => format!("Change({id}, {change:?})"),
+        Call::Unchanged { id, why } => format!("Unchanged({id}, {why:?})"),
+        Call::AskRead { id } => format!("AskRead({id})"),
+        Call::ReadAt { id, slot: Some(slot) } => format!("ReadAt({id}, from {slot} on)"),
+        Call::ReadAt { id, slot: None } => format!("ReadAt({id}, not here)"),
     }
 }
 
-pub(super) fn log_record(record: &Record) -> About {
+pub(super) fn log_record(record: &Record) -> String {
     match record {
-        Record::Promise { epoch } => About::new("LogPromise", Some(*epoch), format!("promised epoch {epoch}")),
+        Record::Promise { epoch } => format!("promised epoch {epoch}"),
         Record::Append { after, entries } => {
-            About::new("Append", None, format!("appended after {after}: {}", listed(entries)))
+            format!("appended after {after}: {}", listed(entries))
         }
         Record::Sync { epoch, after, entries } => {
-            let text = format!("synchronised with epoch {epoch}, after {after}: {}", listed(entries));
-            About::new("Synchronise", Some(*epoch), text)
+            format!("synchronised with epoch {epoch}, after {after}: {}", listed(entries))
         }
         Record::Install { epoch, snapshot, entries } => {
             let (slot, entries) = (snapshot.slot, listed(entries));
-            let text = format!("synchronised with epoch {epoch} by the snapshot of {slot}, and {entries}");
-            About::new("Install", Some(*epoch), text)
+            format!("synchronised with epoch {epoch} by the snapshot of {slot}, and {entries}")
         }
         Record::Compact { snapshot, through } => {
-            About::new("Compact", None, format!("snapshot of {}; gone are all up to {through}", snapshot.slot))
+            format!("snapshot of {}; gone are all up to {through}", snapshot.slot)
         }
-        Record::Commit { slot } => About::new("LogCommit", None, format!("committed up to {slot}")),
-        Record::Prove => About::new("Prove", None, "may vote".to_owned()),
+        Record::Commit { slot } => format!("committed up to {slot}"),
+        Record::Prove => "may vote".to_owned(),
     }
 }
 
