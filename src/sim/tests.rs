@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::*;
 
+mod elections;
 mod planted;
 mod traces;
 
@@ -98,5 +99,5 @@ fn filters_and_protocols_are_read() {
     for protocol in Protocol::ALL {
         assert_eq!(protocol.to_string().parse(), Ok(protocol));
     }
-    assert!("raft".parse::<Protocol>().unwrap_err().contains("there is paxos, log"));
+    assert!("raft".parse::<Protocol>().unwrap_err().contains("there is paxos, log, bully"));
 }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::check::{Broken, Call, Subject, Verdict, Who, ensure, log, paxos};
+use super::check::{Broken, Call, Subject, Verdict, Who, bully, ensure, log, paxos};
 use super::disk::Disk;
 use super::faults::{Chances, Fault, Fortune};
 use super::network::{Cut, Network};
@@ -163,6 +163,7 @@ impl World {
         let subject: Box<dyn Subject> = match options.protocol {
             Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
             Protocol::Log => Box::new(log::Watch::new(members.clone(), &mut plan)),
+            Protocol::Bully => Box::new(bully::Watch::new(members.clone(), &mut plan)),
         };
         let replicated = subject.strong().map(|options| {
             let batch = [1, 1, 2, 4][plan.random_range(0..4)];
