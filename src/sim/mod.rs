@@ -92,11 +92,13 @@ pub enum Protocol {
     Paxos,
     /// The replicated log, with the election that gives it leaders and the services that it feeds.
     Log,
+    /// Elections, with the log's epochs behind them.
+    Bully,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Paxos, Self::Log];
+    pub const ALL: [Self; 3] = [Self::Paxos, Self::Log, Self::Bully];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
@@ -104,6 +106,7 @@ impl Protocol {
         match self {
             Self::Paxos => "paxos",
             Self::Log => "log",
+            Self::Bully => "bully",
         }
     }
 
@@ -113,6 +116,7 @@ impl Protocol {
         match self {
             Self::Paxos => 1500,
             Self::Log => 6000,
+            Self::Bully => 4000,
         }
     }
 

@@ -57,6 +57,8 @@ pub struct Tally {
     pub answered_reads: u64,
     /// Commands that were called again under their request id.
     pub repeats: u64,
+    /// Messages of a candidate that reached a node.
+    pub elections: u64,
     /// Epochs that began.
     pub epochs: u64,
     /// Entries that were chosen.
@@ -98,6 +100,7 @@ impl Tally {
                 ("instances chosen", self.chosen),
                 ("answered: chosen", self.answered_chosen),
             ],
+            Protocol::Bully => vec![("elections heard of", self.elections), ("epochs", self.epochs)],
             Protocol::Log => vec![
                 ("commands", self.commands),
                 ("commands repeated", self.repeats),
@@ -150,6 +153,7 @@ impl AddAssign for Tally {
         self.reads += other.reads;
         self.answered_reads += other.answered_reads;
         self.repeats += other.repeats;
+        self.elections += other.elections;
         self.epochs += other.epochs;
         self.entries += other.entries;
         self.snapshots += other.snapshots;

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::*;
 
+mod elections;
 mod log;
 mod planted;
 mod traces;
@@ -99,5 +100,5 @@ fn filters_and_protocols_are_read() {
     for protocol in Protocol::ALL {
         assert_eq!(protocol.to_string().parse(), Ok(protocol));
     }
-    assert!("raft".parse::<Protocol>().unwrap_err().contains("there is paxos, log"));
+    assert!("raft".parse::<Protocol>().unwrap_err().contains("there is paxos, log, bully"));
 }

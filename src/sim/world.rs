@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::check::{Broken, Call, Subject, Verdict, Who, log, paxos};
+use super::check::{Broken, Call, Subject, Verdict, Who, bully, log, paxos};
 use super::disk::Disk;
 use super::faults::{Chances, Fault, Fortune};
 use super::network::{Cut, Network};
@@ -164,6 +164,7 @@ impl World {
         let subject: Box<dyn Subject> = match options.protocol {
             Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
             Protocol::Log => Box::new(log::Watch::new(members.clone(), &mut plan)),
+            Protocol::Bully => Box::new(bully::Watch::new(members.clone(), &mut plan)),
         };
         let replicated = subject.strong().map(|options| {
             let batch = [1, 1, 2, 4][plan.random_range(0..4)];

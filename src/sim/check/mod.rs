@@ -3,6 +3,7 @@
 //! The world reports everything to every subject, at the moment named beside each hook, and a subject that returns
 //! [`Broken`] ends the run. A subject knows what nobody in the cluster knows: all messages, all disks, all lives.
 
+pub(super) mod bully;
 pub(super) mod log;
 pub(super) mod paxos;
 
