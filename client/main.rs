@@ -8,6 +8,7 @@ mod command;
 mod console;
 mod credentials;
 mod execute;
+mod logging;
 mod scenario;
 mod serve;
 mod shell;
@@ -33,7 +34,8 @@ use synod::rpc::client::Calling;
 
 fn main() -> ExitCode {
     let args = Args::from_process();
-    start_log(args.verbose);
+    let is_a_node = matches!(args.action, Some(Action::Serve(_) | Action::Up(_)));
+    logging::start(args.verbose, is_a_node);
     let status = match &args.action {
         None => run_shell(&args.shell),
         Some(Action::Serve(args)) => serve::serve(args),
@@ -136,18 +138,4 @@ fn history_file() -> Option<PathBuf> {
         log::debug!("no history is kept: {}: {error}", home.display());
     }
     Some(home.join("synod_history"))
-}
-
-/// Logs to stderr. Without `-v` RUST_LOG decides, and without that warnings are shown.
-fn start_log(verbose: u8) {
-    let filter = match verbose {
-        0 => {
-            return env_logger::Builder::from_env(env_logger::Env::new().default_filter_or("warn")).init();
-        }
-        1 => "warn,synod=info",
-        2 => "warn,synod=debug",
-        // Rustyline logs every key, on the very terminal where they are typed.
-        _ => "trace,rustyline=warn",
-    };
-    env_logger::Builder::new().parse_filters(filter).init();
 }
