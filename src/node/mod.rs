@@ -12,6 +12,7 @@
 
 pub(crate) mod core;
 pub mod driver;
+pub mod measure;
 mod scribe;
 pub mod status;
 
@@ -36,11 +37,11 @@ use crate::rpc::access::Access;
 use crate::rpc::client::Calling;
 use crate::rpc::door::{self, Door};
 use crate::rpc::peers::Peers;
-use crate::rpc::service::Service;
 use crate::rpc::text;
 use crate::store::decided_files::{DecidedFiles, Line};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
+use crate::web::Web;
 use core::Core;
 use driver::{Driver, Input};
 use scribe::Scribe;
@@ -147,7 +148,7 @@ impl Node {
         let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, random()?);
         let core = Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, inbox };
         let core = Arc::new(core);
-        let service = Arc::new(Service::new(core.clone()));
+        let web = Arc::new(Web::new(core.clone(), &calling).map_err(io("preparing the page"))?);
         let driver = thread::Builder::new()
             .name(format!("{id} driver"))
             .spawn(move || driver.run())
@@ -156,10 +157,12 @@ impl Node {
         let host = |address: &String| address.rsplit_once(':').map(|(host, _)| host.to_owned());
         let options = door::Options {
             allowed_hosts: members.values().filter_map(host).collect(),
+            // A page of another site whose name is rebound to loopback sends that name, and gets nothing.
+            loopback_only: address.ip().is_loopback(),
             tls,
             ..door::Options::default()
         };
-        let door = Door::open(listener, options, service).map_err(io("opening the door"))?;
+        let door = Door::open(listener, options, web).map_err(io("opening the door"))?;
         Ok(Self { core, door, driver: Mutex::new(Some(driver)) })
     }
 

@@ -16,7 +16,7 @@ use log::{debug, info};
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
-use super::client::{CallError, Calling, Client};
+use super::client::{CallError, Calling, Client, Traffic};
 use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
@@ -117,6 +117,7 @@ pub(crate) struct Peers {
     me: NodeId,
     gates: Gates,
     queues: BTreeMap<NodeId, Arc<Queue>>,
+    traffic: BTreeMap<NodeId, Arc<Traffic>>,
     inbox: Inbox<Input>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -129,16 +130,17 @@ impl Peers {
         calling: &Calling,
         inbox: Inbox<Input>,
     ) -> io::Result<Self> {
-        let mut queues = BTreeMap::new();
+        let (mut queues, mut traffic) = (BTreeMap::new(), BTreeMap::new());
         let mut threads = Vec::new();
         for (&peer, address) in addresses.iter().filter(|(peer, _)| **peer != me) {
             let queue = Arc::new(Queue::default());
             queues.insert(peer, queue.clone());
             let client = Client::calling(address, calling);
+            traffic.insert(peer, client.traffic());
             let line = Line { me, peer, client, queue, inbox: inbox.clone(), is_up: true };
             threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
         }
-        Ok(Self { me, gates: Gates::default(), queues, inbox, threads: Mutex::new(threads) })
+        Ok(Self { me, gates: Gates::default(), queues, traffic, inbox, threads: Mutex::new(threads) })
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
@@ -151,6 +153,11 @@ impl Peers {
     /// Passes a message through the gates: the driver's way for what a node sends to itself.
     pub(crate) fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
         self.gates.admit(outgoing)
+    }
+
+    /// What was sent to each peer, and received from it in answer.
+    pub(crate) const fn traffic(&self) -> &BTreeMap<NodeId, Arc<Traffic>> {
+        &self.traffic
     }
 
     /// The gates, for the lab. What they let go is to be handed to [`Peers::release`].
