@@ -56,6 +56,8 @@ pub(crate) struct Member {
     /// For the services, where another node can be asked instead.
     pub(crate) service: Client,
     process: Option<Child>,
+    /// Whether its process was told to stand still.
+    paused: bool,
 }
 
 /// All nodes, by port.
@@ -105,7 +107,7 @@ impl Cluster {
             })?;
             let (client, quick) = (Client::calling(&member.address, calling), Client::calling(&member.address, &quick));
             let service = Client::calling(&member.address, &service);
-            Ok((port, Member { client, quick, service, address: member.address, process: None }))
+            Ok((port, Member { client, quick, service, address: member.address, process: None, paused: false }))
         };
         Ok(Self {
             members: status.members.into_iter().map(member).collect::<Result<_, _>>()?,
@@ -120,7 +122,7 @@ impl Cluster {
             let address = address_of(port);
             let (client, quick) = (Client::new(&address, TIMEOUT), Client::new(&address, QUICK_TIMEOUT));
             let service = Client::new(&address, SERVICE_TIMEOUT);
-            (port, Member { client, quick, service, address, process: None })
+            (port, Member { client, quick, service, address, process: None, paused: false })
         };
         let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()), mode };
         for &port in ports {
@@ -160,6 +162,7 @@ impl Cluster {
         let Some(mut process) = member.process.take() else {
             return Err(ClusterError::NotOurs(format!("node {port} is down already; 'start {port}' starts it")));
         };
+        member.paused = false;
         let killed = process.kill().and_then(|()| process.wait());
         killed.map(|_| ()).map_err(|source| ClusterError::Io { doing: format!("killing node {port}"), source })
     }
@@ -179,15 +182,22 @@ impl Cluster {
 
     /// Sends a signal to a node, to stop it without its noticing and to let it go on.
     pub(crate) fn signal(&mut self, port: Port, signal: Signal) -> Result<(), ClusterError> {
-        let process = self.own(port)?.process.as_ref().map(Pid::from_child);
-        let Some(process) = process else {
+        let member = self.own(port)?;
+        let Some(process) = member.process.as_ref().map(Pid::from_child) else {
             return Err(ClusterError::NotOurs(format!("node {port} is down")));
         };
         let io = |source: rustix::io::Errno| ClusterError::Io {
             doing: format!("sending a signal to node {port}"),
             source: source.into(),
         };
-        kill_process(process, signal).map_err(io)
+        kill_process(process, signal).map_err(io)?;
+        member.paused = signal == Signal::STOP;
+        Ok(())
+    }
+
+    /// Whether a node of ours was told to stand still.
+    pub(crate) fn is_paused(&self, port: Port) -> bool {
+        self.members.get(&port).is_some_and(|member| member.paused)
     }
 
     /// Nodes of ours that have ended although nobody asked them to.
@@ -278,6 +288,13 @@ impl Cluster {
 impl Drop for Cluster {
     /// Asks all nodes to stop at once, then waits for each.
     fn drop(&mut self) {
+        // One that stands still would not notice.
+        let paused = self.members.values().filter(|member| member.paused).filter_map(|member| member.process.as_ref());
+        for process in paused {
+            if let Err(error) = kill_process(Pid::from_child(process), Signal::CONT) {
+                debug!("a node that stands still cannot be woken: {error}");
+            }
+        }
         let mut processes: Vec<(Port, Child)> =
             self.members.iter_mut().filter_map(|(port, member)| Some((*port, member.process.take()?))).collect();
         for (_, process) in &mut processes {

@@ -4,6 +4,7 @@
 //! of the language are taken in any case; values are kept as typed. Every line has an answer and none panics, whatever
 //! it holds. [`Command`]'s `Display` is the canonical spelling and parses back to the same command.
 
+pub(crate) mod faults;
 pub(crate) mod help;
 pub(crate) mod services;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub(crate) mod words;
 use std::fmt;
 use std::time::Duration;
 
+use faults::Fault;
 use help::{Help, Verb};
 use services::Service;
 pub(crate) use usage::UsageError;
@@ -155,6 +157,8 @@ pub(crate) enum Command {
     Crash(Port),
     /// Start a node that was killed.
     Start(Port),
+    /// Break something, or mend it.
+    Fault(Fault),
     /// Use a service on the replicated log.
     Service(Service),
     /// Wait.
@@ -179,6 +183,7 @@ impl fmt::Display for Command {
             Self::Status => f.write_str("status"),
             Self::Crash(port) => write!(f, "crash {port}"),
             Self::Start(port) => write!(f, "start {port}"),
+            Self::Fault(fault) => fault.fmt(f),
             Self::Service(service) => service.fmt(f),
             Self::Sleep(duration) => write!(f, "sleep {}", decimal_seconds(*duration)),
             Self::Help(None) => f.write_str("help"),
@@ -216,6 +221,7 @@ impl<'a> Arguments<'a> {
             Verb::Set => return self.set(),
             Verb::Race(race) => return self.race(race),
             Verb::Help => return self.topic(),
+            Verb::Fault(verb) => return self.fault(verb).map(Command::Fault),
             Verb::Service(verb) => return self.service(verb).map(Command::Service),
             _ => {}
         }
@@ -227,7 +233,9 @@ impl<'a> Arguments<'a> {
             Verb::Status => Command::Status,
             Verb::History => Command::History,
             Verb::Exit => Command::Exit,
-            Verb::Set | Verb::Race(_) | Verb::Help | Verb::Service(_) => unreachable!("returned above"),
+            Verb::Set | Verb::Race(_) | Verb::Help | Verb::Fault(_) | Verb::Service(_) => {
+                unreachable!("returned above")
+            }
         };
         self.end()?;
         Ok(command)

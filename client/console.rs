@@ -20,6 +20,8 @@ pub(crate) struct Console {
     object: Map<String, Json>,
     /// What was said while the object was gathered.
     said: Vec<String>,
+    /// The line that was said last.
+    last: String,
     /// Whether nobody reads stdout any more.
     reader_gone: bool,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) fn new(output: Output) -> Self {
         let colours = output == Output::Text && has_colours();
-        Self { output, colours, object: Map::new(), said: Vec::new(), reader_gone: false }
+        Self { output, colours, object: Map::new(), said: Vec::new(), last: String::new(), reader_gone: false }
     }
 
     pub(crate) const fn is_reader_gone(&self) -> bool {
@@ -66,6 +68,7 @@ impl Console {
 
     /// Ends a command: as JSON, its object is written now.
     pub(crate) fn end(&mut self, command: &str, status: Status) -> Status {
+        self.last.clear();
         let (object, said) = (std::mem::take(&mut self.object), std::mem::take(&mut self.said));
         if self.output == Output::Json {
             let mut all = Map::new();
@@ -90,7 +93,13 @@ impl Console {
         }
     }
 
+    /// Whether this line was the last one, and need not be said again.
+    pub(crate) fn has_said(&self, line: &str) -> bool {
+        self.last == line
+    }
+
     fn line(&mut self, line: String, style: Style) {
+        self.last.clone_from(&line);
         match self.output {
             Output::Json => self.said.push(line),
             Output::Text if self.colours => self.write(&format!("{style}{line}{style:#}\n")),

@@ -56,6 +56,7 @@ impl Executor for Lab {
             Command::Status => self.status(),
             Command::Crash(port) => self.crash(*port),
             Command::Start(port) => self.start(*port),
+            Command::Fault(fault) => self.fault(fault),
             Command::Service(service) => self.service(service),
             // The shell keeps these for itself.
             Command::Sleep(_) | Command::Help(_) | Command::History | Command::Exit => Status::Done,
@@ -255,7 +256,7 @@ impl Lab {
         Status::Usage
     }
 
-    fn cluster_failed(&mut self, error: &ClusterError) -> Status {
+    pub(crate) fn cluster_failed(&mut self, error: &ClusterError) -> Status {
         self.console.error(&error.to_string());
         match error {
             ClusterError::NotOurs(_) => Status::Refused,

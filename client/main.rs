@@ -8,6 +8,7 @@ mod command;
 mod console;
 mod credentials;
 mod execute;
+mod faults;
 mod logging;
 mod scenario;
 mod serve;

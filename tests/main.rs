@@ -9,6 +9,7 @@
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
+//! - [`links`]: cuts, delays and losses by hand: who still hears whom, what is decided on which side, and does it end?
 //! - [`histories`]: does some order explain what clients saw while nodes were killed? And what does `synod check` say?
 //! - [`wire`]: values, faults, arities, guests and batches, called from Rust.
 //! - [`access`]: who may call what; credentials, the cluster's secret, and a cluster that decides over TLS.
@@ -31,6 +32,7 @@ mod failures;
 mod fuzz;
 mod generations;
 mod histories;
+mod links;
 mod python;
 mod races;
 mod services;

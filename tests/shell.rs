@@ -11,7 +11,7 @@ use crate::support::process::Ran;
 use crate::support::shell::{Place, Shell};
 
 /// Every command, and the words that stand for it.
-const COMMANDS: [(&str, &[&str]); 33] = [
+const COMMANDS: [(&str, &[&str]); 44] = [
     ("set", &["SET"]),
     ("A_wins", &["a_wins"]),
     ("B_wins", &["b_WINS"]),
@@ -45,6 +45,17 @@ const COMMANDS: [(&str, &[&str]); 33] = [
     ("unlock", &[]),
     ("locks", &[]),
     ("outcome", &[]),
+    ("partition", &[]),
+    ("cut", &["CUT"]),
+    ("heal", &[]),
+    ("delay", &[]),
+    ("drop", &[]),
+    ("hold", &[]),
+    ("release", &[]),
+    ("step", &[]),
+    ("pause", &[]),
+    ("resume", &[]),
+    ("faults", &[]),
 ];
 
 #[test]

@@ -327,7 +327,10 @@ fn a_nodes_log_is_lines_of_json_where_it_goes_to_a_file() {
         log.lines().find(|line| line.contains("is refused: 403")).map(str::to_owned)
     });
     let line: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((line["level"].as_str(), line["target"].as_str()), (Some("DEBUG"), Some("synod::rpc::door::connection")));
+    assert_eq!(
+        (line["level"].as_str(), line["target"].as_str()),
+        (Some("DEBUG"), Some("synod::rpc::door::connection"))
+    );
     assert!(line["thread"].as_str().unwrap().starts_with("door-"), "{line}");
     let log = nodes.logged(0);
     let whole = log.lines().take(log.lines().count().saturating_sub(1));

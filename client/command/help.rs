@@ -1,8 +1,10 @@
 //! What the shell says about itself: one table that drives `help`, hints, completion and the parser's choice.
 
+mod faults;
 mod services;
 
 use super::Race;
+use super::faults::FaultVerb;
 use super::services::ServiceVerb;
 
 /// Which command a row of the table is about.
@@ -20,6 +22,8 @@ pub(crate) enum Verb {
     Crash,
     /// `start`
     Start,
+    /// One about what breaks.
+    Fault(FaultVerb),
     /// One about the services.
     Service(ServiceVerb),
     /// `sleep`
@@ -52,20 +56,19 @@ pub(crate) struct Help {
 /// Every command, in the order in which `help` lists them.
 pub(crate) const COMMANDS: &[Help] = &all();
 
-const fn all() -> [Help; LAB.len() + services::SERVICES.len() + SHELL.len()] {
-    let mut all = [LAB[0]; LAB.len() + services::SERVICES.len() + SHELL.len()];
-    let mut at = 0;
-    while at < all.len() {
-        // Iterators are not for constants yet.
-        let behind = at.saturating_sub(LAB.len());
-        all[at] = if at < LAB.len() {
-            LAB[at]
-        } else if behind < services::SERVICES.len() {
-            services::SERVICES[behind]
-        } else {
-            SHELL[behind - services::SERVICES.len()]
-        };
-        at += 1;
+const TABLES: [&[Help]; 4] = [&LAB, &faults::FAULTS, &services::SERVICES, &SHELL];
+
+const fn all() -> [Help; LAB.len() + faults::FAULTS.len() + services::SERVICES.len() + SHELL.len()] {
+    let mut all = [LAB[0]; LAB.len() + faults::FAULTS.len() + services::SERVICES.len() + SHELL.len()];
+    // Iterators are not for constants yet.
+    let (mut at, mut table) = (0, 0);
+    while table < TABLES.len() {
+        let mut row = 0;
+        while row < TABLES[table].len() {
+            all[at] = TABLES[table][row];
+            (at, row) = (at + 1, row + 1);
+        }
+        table += 1;
     }
     all
 }

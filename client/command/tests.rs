@@ -1,5 +1,6 @@
 //! The language, line by line.
 
+mod faults;
 mod services;
 
 use std::time::Duration;

@@ -69,6 +69,9 @@ impl<'a> Stage<'a> {
             let text = "B_wins takes an odd number of nodes, so that two majorities can share a single one";
             return refused(text.to_owned());
         }
+        if let Some(link) = self.lab.broken_link() {
+            return refused(format!("a race takes links that work, and {link}; type heal first"));
+        }
         for (port, status) in self.lab.statuses() {
             let status = match status {
                 Ok(status) => status,

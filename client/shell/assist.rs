@@ -1,6 +1,7 @@
 //! Completion and hints, as pure functions over the line.
 
 use crate::command::Port;
+use crate::command::faults::FaultVerb;
 use crate::command::help::{self, COMMANDS, Help, Verb};
 use crate::command::services::ServiceVerb as V;
 use crate::command::words::{Shape, Word, Words};
@@ -96,8 +97,35 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
         }
         (Verb::Service(V::Board), 1) => ["post ", "modify ", "delete ", "show"].map(str::to_owned).to_vec(),
         (Verb::Service(V::Files), 1) => vec!["history".to_owned()],
-        (Verb::Crash | Verb::Start | Verb::Service(V::Elect), 1) => ports.iter().map(Port::to_string).collect(),
+        (Verb::Fault(FaultVerb::Hold), 1) => KINDS.map(|kind| format!("{kind} ")).to_vec(),
+        (Verb::Fault(FaultVerb::Partition), _) => ports.iter().map(Port::to_string).collect(),
+        (Verb::Fault(verb), _) if is_link(verb) => end_of_link(done, verb, ports),
+        (
+            Verb::Crash | Verb::Start | Verb::Service(V::Elect) | Verb::Fault(FaultVerb::Pause | FaultVerb::Resume),
+            1,
+        ) => ports.iter().map(Port::to_string).collect(),
         (Verb::Help, 1) => commands(typed, false),
+        _ => Vec::new(),
+    }
+}
+
+/// What `hold` can hold of single decisions; the other kinds are for who knows them.
+const KINDS: [&str; 4] = ["accept", "commit", "learn", "prepare"];
+
+const fn is_link(verb: FaultVerb) -> bool {
+    matches!(verb, FaultVerb::Cut | FaultVerb::Delay | FaultVerb::Drop | FaultVerb::Hold)
+}
+
+/// What comes next in `<ports> -> <ports>`, which for all but `cut` stands behind one word more.
+fn end_of_link(done: &[Word<'_>], verb: FaultVerb, ports: &[Port]) -> Vec<String> {
+    let given = done.len() - if verb == FaultVerb::Cut { 1 } else { 2 };
+    let first = done.get(done.len().wrapping_sub(2)).map(|word| word.raw);
+    let names = ports.iter().map(Port::to_string).chain(["all".to_owned()]);
+    match given {
+        0 => names.map(|name| format!("{name} ")).collect(),
+        1 => vec!["-> ".to_owned(), "<-> ".to_owned()],
+        // A link has two ends, so the first one is no candidate.
+        2 => names.filter(|name| Some(name.as_str()) != first).collect(),
         _ => Vec::new(),
     }
 }

@@ -212,7 +212,7 @@ fn check_completion(line: &str, start: usize, candidates: &[&str]) {
 fn completion() {
     check_completion("a|", 0, &["A_wins ", "append "]);
     check_completion("  B|", 2, &["B_wins ", "BB_wins ", "board "]);
-    check_completion("s|", 0, &["set ", "status", "show", "start ", "sleep "]);
+    check_completion("s|", 0, &["set ", "status", "show", "start ", "step", "sleep "]);
     check_completion("Q|", 0, &["quit"]);
     check_completion("zzz|", 0, &[]);
     check_completion("se| value", 0, &["set "]);
@@ -239,9 +239,13 @@ fn completion() {
     check_completion("BOARD m|", 6, &["modify "]);
     check_completion("board post |", 11, &[]);
     check_completion("files |", 6, &["history"]);
+    check_completion("cut |", 4, &["8000 ", "8001 ", "8002 ", "all "]);
+    check_completion("drop 5% 8000 |", 13, &["-> ", "<-> "]);
+    check_completion("cut 8000 -> |", 12, &["8001", "8002", "all"]);
+    check_completion("hold |", 5, &["accept ", "commit ", "learn ", "prepare "]);
     check_completion("unw|", 0, &["unwatch "]);
     check_completion("loc|", 0, &["lock ", "locks"]);
-    check_completion("help s|", 5, &["set", "status", "show", "start", "sleep"]);
+    check_completion("help s|", 5, &["set", "status", "show", "start", "step", "sleep"]);
     check_completion("restart |", 8, &[]);
     check_completion("nonsense |", 9, &[]);
     assert_eq!(complete("", 0, &[]).1.len(), help::COMMANDS.len());
@@ -255,7 +259,7 @@ fn hints() {
         ("zzz", None),
         ("zzz ", None),
         ("liv", Some("elock <p1> <p2> <v1> <v2> [rounds]")),
-        ("RES", Some("tart")),
+        ("REST", Some("art")),
         ("restart", None),
         ("restart now", None),
         ("set", Some(" value <v> on <port>")),
@@ -291,6 +295,7 @@ fn hints() {
         ("lock a ", Some("[owner] [s] [-- <cmd>]")),
         ("lock a -- ls", None),
         ("watch a", Some(" [seconds]")),
+        ("hold accept ", Some("<ports> -> <ports>")),
     ] {
         assert_eq!(hint(line, line.len()).as_deref(), expected, "{line:?}");
     }

@@ -27,8 +27,19 @@ pub struct Gates {
 
 #[derive(Debug)]
 struct Gate {
-    held: VecDeque<Outgoing>,
+    held: VecDeque<(Instant, Outgoing)>,
     opens_at: Instant,
+}
+
+/// The message that is held the longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// Its kind.
+    pub kind: Kind,
+    /// Addressed to whom.
+    pub to: NodeId,
+    /// For how long it is held.
+    pub waiting: Duration,
 }
 
 /// One gate as it stands.
@@ -62,7 +73,7 @@ impl Gates {
             return Some(outgoing);
         };
         if gate.held.len() < MAX_HELD {
-            gate.held.push_back(outgoing);
+            gate.held.push_back((Instant::now(), outgoing));
         }
         self.changed.notify_all();
         None
@@ -74,7 +85,7 @@ impl Gates {
         let mut gates = self.gates.lock();
         let Some(gate) = gates.get_mut(&(kind, to)) else { return Vec::new() };
         let count = count.min(gate.held.len());
-        gate.held.drain(..count).collect()
+        gate.held.drain(..count).map(|(_, outgoing)| outgoing).collect()
     }
 
     /// Opens a gate and takes out what it held.
@@ -83,7 +94,7 @@ impl Gates {
         let mut gates = self.gates.lock();
         let gate = gates.remove(&(kind, to));
         self.any.store(!gates.is_empty(), Ordering::Release);
-        gate.map(|gate| gate.held.into()).unwrap_or_default()
+        gate.map(|gate| gate.held.into_iter().map(|(_, outgoing)| outgoing).collect()).unwrap_or_default()
     }
 
     /// Opens all gates and takes out what they held.
@@ -114,7 +125,9 @@ impl Gates {
         });
         self.any.store(!gates.is_empty(), Ordering::Release);
         self.changed.notify_all();
-        released
+        // In the order in which they were held, whichever gate held them.
+        released.sort_by_key(|(since, _)| *since);
+        released.into_iter().map(|(_, outgoing)| outgoing).collect()
     }
 
     /// Waits until a gate holds so many messages, and says how many it holds: fewer if the time was up, or the gate
@@ -134,6 +147,15 @@ impl Gates {
                 held => return held.unwrap_or(0),
             }
         }
+    }
+
+    /// The message that is held the longest, whichever gate holds it.
+    #[must_use]
+    pub fn next(&self) -> Option<Next> {
+        let gates = self.gates.lock();
+        let first = |(&(kind, to), gate): (&(Kind, NodeId), &Gate)| Some((gate.held.front()?.0, kind, to));
+        let (since, kind, to) = gates.iter().filter_map(first).min_by_key(|(since, ..)| *since)?;
+        Some(Next { kind, to, waiting: since.elapsed() })
     }
 
     /// All gates that stand.

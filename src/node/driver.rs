@@ -13,6 +13,7 @@ use log::{info, warn};
 
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
+use crate::lab::links::Fate;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::paxos::{Outcome, Proposal};
@@ -86,6 +87,8 @@ pub(crate) struct Reaction {
     pub(crate) message: Option<Message>,
     /// Why the message was dropped, if it was.
     pub(crate) ignored: Option<&'static str>,
+    /// What the link to the sender does to all this.
+    pub(crate) fate: Fate,
 }
 
 /// What follows from a batch, in order.
@@ -93,7 +96,7 @@ enum Action {
     Save(Record),
     Note(Record),
     Send(Outgoing),
-    React(SyncSender<Reaction>, Reaction),
+    React(NodeId, SyncSender<Reaction>, Reaction),
     Answer(SyncSender<Outcome>, Outcome),
     Tell(SyncSender<Option<Remembered>>, Option<Remembered>),
     Restarted(SyncSender<u64>, u64),
@@ -196,7 +199,7 @@ impl Driver {
             self.perform(due > 0 || stopping)?;
             self.look(due > 0);
             if due > 0 {
-                self.peers.release_expired();
+                self.peers.release_due();
                 self.idle_ticks = self.idle_ticks.saturating_add(due);
                 if self.idle_ticks >= IDLE_TICKS {
                     self.idle_ticks = 0;
@@ -246,8 +249,9 @@ impl Driver {
                 self.collect(None, None);
             }
             Input::Restart { reply } => {
-                // What the gates held belongs to the past.
+                // What the gates held and the links delayed belongs to the past.
                 drop(self.peers.gates().open_all());
+                self.peers.links().forget();
                 self.host.restart(&mut self.out);
                 self.collect(None, Some(reply));
             }
@@ -323,7 +327,8 @@ impl Driver {
     fn collect(&mut self, mut caller: Option<(NodeId, SyncSender<Reaction>)>, restart: Option<SyncSender<u64>>) {
         let me = self.host.id();
         let mut own = VecDeque::new();
-        let mut reaction = Reaction { generation: self.host.generation(), message: None, ignored: None };
+        let fate = Fate::Passes;
+        let mut reaction = Reaction { generation: self.host.generation(), message: None, ignored: None, fate };
         loop {
             for effect in self.out.drain() {
                 match effect {
@@ -361,8 +366,8 @@ impl Driver {
             let sender = Sender { from: me, generation: Some(outgoing.generation) };
             self.host.on_message(sender, outgoing.message, &mut self.out);
         }
-        if let Some((_, reply)) = caller.take() {
-            self.actions.push(Action::React(reply, reaction));
+        if let Some((from, reply)) = caller.take() {
+            self.actions.push(Action::React(from, reply, reaction));
         }
         if let Some(reply) = restart {
             self.actions.push(Action::Restarted(reply, self.host.generation()));
@@ -443,7 +448,10 @@ impl Driver {
         for action in later {
             match action {
                 Action::Send(outgoing) => self.peers.send(outgoing),
-                Action::React(caller, reaction) => _ = caller.send(reaction),
+                Action::React(to, caller, reaction) => {
+                    let fate = self.peers.links().fate(to);
+                    _ = caller.send(Reaction { fate, ..reaction });
+                }
                 Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
                 Action::Reply(client, result) => _ = client.send(result),

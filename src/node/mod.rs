@@ -143,7 +143,8 @@ impl Node {
         let seed = random()?;
         let host = Host::new(id, ids, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
         let (inbox, inputs) = channel();
-        let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
+        let peers = Peers::start(id, &members, &calling, inbox.clone(), random()?);
+        let peers = Arc::new(peers.map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
         let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, random()?);
         let core = Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, inbox };

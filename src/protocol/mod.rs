@@ -20,9 +20,10 @@
 //!
 //! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`bully`] elects, [`log`]
 //! replicates, and [`strong`] joins the two to the services;
-//! [`durable`] is what a node remembers, rebuilt from its records.
+//! [`durable`] is what a node remembers, rebuilt from its records; [`clock`] counts events.
 
 pub mod bully;
+pub mod clock;
 pub mod durable;
 pub mod host;
 pub mod log;

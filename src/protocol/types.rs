@@ -38,7 +38,7 @@ impl FromStr for NodeId {
         digits(text)
             .and_then(|id| u32::try_from(id).ok())
             .and_then(Self::new)
-            .ok_or_else(|| Malformed(format!("'{text}' is not a node id: a number from 1 to {}", i32::MAX)))
+            .ok_or_else(|| Malformed::new(text, &format!("a node id: a number from 1 to {}", i32::MAX)))
     }
 }
 
@@ -68,7 +68,7 @@ impl FromStr for Ballot {
             let node = if node == 0 { NodeId::GUEST } else { NodeId::new(node)? };
             Some(Self { round: digits(round)?, node })
         };
-        parse().ok_or_else(|| Malformed(format!("'{}' is not a ballot: write round.node, as in 3.8000", shorten(text))))
+        parse().ok_or_else(|| Malformed::new(text, "a ballot: write round.node, as in 3.8000"))
     }
 }
 
@@ -104,11 +104,8 @@ impl FromStr for Instance {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         if text.is_empty() || text.len() > Self::MAX_BYTES || text.chars().any(char::is_control) {
-            return Err(Malformed(format!(
-                "'{}' is not an instance name: write 1 to {} bytes without control characters",
-                shorten(text).escape_debug(),
-                Self::MAX_BYTES
-            )));
+            let should = format!("an instance name: write 1 to {} bytes without control characters", Self::MAX_BYTES);
+            return Err(Malformed::new(text, &should));
         }
         Ok(Self(Arc::from(text)))
     }
@@ -148,8 +145,15 @@ pub struct RequestId(pub u64);
 #[error("{0}")]
 pub struct Malformed(String);
 
+impl Malformed {
+    /// What was read, and what it should be: `a node id: a number above 0`.
+    pub(super) fn new(text: &str, should: &str) -> Self {
+        Self(format!("'{}' is not {should}", shorten(text).escape_debug()))
+    }
+}
+
 /// Decimal digits only: `u64::from_str` would also take a sign.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

@@ -22,6 +22,7 @@ pub(super) enum Returned {
     Status(Box<Status>),
     Version(Version),
     Faults(Vec<FaultRow>),
+    Lab(super::lab::Answer),
     Gates(Vec<GateRow>),
     Held {
         held: u64,

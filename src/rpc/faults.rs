@@ -157,8 +157,17 @@ pub const FORGOTTEN: FaultKind = FaultKind {
     meaning: "not all that happened since that counter is kept. List anew, and go on from there.",
 };
 
+/// There is no way between these nodes that could fail.
+pub const NO_LINK: FaultKind = FaultKind {
+    code: 150,
+    name: "no link",
+    definite: true,
+    meaning: "there is no link from this node to the one that is named: it is no member of the cluster, or the node \
+              itself. Nothing was done. status() names the members.",
+};
+
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 19] = [
+pub const FAULTS: [FaultKind; 20] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -178,6 +187,7 @@ pub const FAULTS: [FaultKind; 19] = [
     SUPERSEDED,
     REUSED,
     FORGOTTEN,
+    NO_LINK,
 ];
 
 impl FaultKind {

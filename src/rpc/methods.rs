@@ -10,7 +10,7 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::{Envelope, holds_nil};
-use super::{strong, wire_strong};
+use super::{lab, strong, wire_strong};
 use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
@@ -58,6 +58,8 @@ pub(super) enum Id {
     MethodHelp,
     Multicall,
     Validator(Test),
+    /// What only a lab does.
+    Lab(lab::Id),
     /// A service on the replicated log.
     Strong(strong::methods::Id),
     /// A message of election, log or forwarded calls.
@@ -75,7 +77,12 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         lab: false,
         role: Role::Peer,
     });
-    let tables = BASE.iter().chain(strong::methods::METHODS).chain(strong::methods::LAB_METHODS).chain(&said);
+    let tables = BASE
+        .iter()
+        .chain(lab::METHODS)
+        .chain(strong::methods::METHODS)
+        .chain(strong::methods::LAB_METHODS)
+        .chain(&said);
     let mut all: Vec<Method> = tables.copied().collect();
     all.sort_unstable_by_key(|method| method.name);
     all
@@ -126,8 +133,8 @@ static BASE: &[Method] = &[
         id: Id::GateHold,
         signatures: &[&["struct", "string", "int"], &["struct", "string", "int", "int"]],
         usage: "method, to [, ttl_ms]",
-        help: "Holds this node's messages of one kind (prepare, accept, commit, learn) to one node, itself included, \
-               until released or until ttl_ms (default 30000) have passed. Returns held (int).",
+        help: "Holds this node's messages of one kind (prepare, accept, commit, learn, and the log's and the \
+               election's, as in log.accept) to one node, itself included, until released or until ttl_ms (default 30000) have passed. Returns held (int).",
         lab: true,
         role: Role::Admin,
     },
@@ -376,6 +383,7 @@ pub(super) enum Request {
     MethodSignature { name: String },
     MethodHelp { name: String },
     Validator { test: Test, argument: xmlrpc::Value },
+    Lab(lab::Request),
     Strong(strong::Request),
 }
 
@@ -502,6 +510,7 @@ impl Method {
                 }
                 Ok(Request::Validator { test, argument })
             }
+            Id::Lab(id) => lab::read(id, params).map(Request::Lab),
             Id::Strong(id) => strong::read(id, params).map(Request::Strong),
             Id::Said(name) => {
                 let (members, envelope) = Deserialize::deserialize(params)?;
@@ -529,7 +538,9 @@ impl<'de> Deserialize<'de> for GateKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let kind = name.parse().map_err(|()| {
-            D::Error::custom("a gate holds one of the methods prepare, accept, commit and learn".to_owned())
+            D::Error::custom(
+                "a gate holds one of the methods prepare, accept, commit, learn, log.* and bully.*".to_owned(),
+            )
         })?;
         Ok(Self(kind))
     }

@@ -6,6 +6,7 @@ pub mod client;
 pub mod door;
 pub mod faults;
 mod introspect;
+pub mod lab;
 pub mod methods;
 mod multicall;
 pub mod peers;

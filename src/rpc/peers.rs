@@ -20,6 +20,7 @@ use super::client::{CallError, Calling, Client, Traffic};
 use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
+use crate::lab::links::{Fate, Late, Links};
 use crate::node::driver::Input;
 use crate::protocol::host::Sender;
 use crate::protocol::strong::Message::Forward;
@@ -111,11 +112,12 @@ impl Outgoing {
     }
 }
 
-/// All peers of a node, and the gates before them.
+/// All peers of a node, the gates before them, and the links to them.
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: NodeId,
     gates: Gates,
+    links: Arc<Links>,
     queues: BTreeMap<NodeId, Arc<Queue>>,
     traffic: BTreeMap<NodeId, Arc<Traffic>>,
     inbox: Inbox<Input>,
@@ -123,13 +125,15 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Starts a sender for every other member.
+    /// Starts a sender for every other member; the seed decides what lossy links lose.
     pub(crate) fn start(
         me: NodeId,
         addresses: &BTreeMap<NodeId, String>,
         calling: &Calling,
         inbox: Inbox<Input>,
+        seed: u64,
     ) -> io::Result<Self> {
+        let links = Arc::new(Links::new(seed));
         let (mut queues, mut traffic) = (BTreeMap::new(), BTreeMap::new());
         let mut threads = Vec::new();
         for (&peer, address) in addresses.iter().filter(|(peer, _)| **peer != me) {
@@ -137,16 +141,16 @@ impl Peers {
             queues.insert(peer, queue.clone());
             let client = Client::calling(address, calling);
             traffic.insert(peer, client.traffic());
-            let line = Line { me, peer, client, queue, inbox: inbox.clone(), is_up: true };
+            let line = Line { me, peer, client, queue, links: links.clone(), inbox: inbox.clone(), is_up: true };
             threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
         }
-        Ok(Self { me, gates: Gates::default(), queues, traffic, inbox, threads: Mutex::new(threads) })
+        Ok(Self { me, gates: Gates::default(), links, queues, traffic, inbox, threads: Mutex::new(threads) })
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
     pub(crate) fn send(&self, outgoing: Outgoing) {
         if let Some(outgoing) = self.admit(outgoing) {
-            self.enqueue(outgoing);
+            self.transmit(outgoing);
         }
     }
 
@@ -165,23 +169,54 @@ impl Peers {
         &self.gates
     }
 
+    /// The links, for the lab.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Sends what a gate has let go; what the node sent to itself goes to the driver.
     pub(crate) fn release(&self, released: Vec<Outgoing>) {
         let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
-        others.into_iter().for_each(|outgoing| self.enqueue(outgoing));
-        if !own.is_empty() {
-            let said = |outgoing: Outgoing| {
-                (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message)
-            };
-            // If the driver has ended, the node is stopping, and the message is lost like any other.
-            _ = self.inbox.send(Input::Arrived(own.into_iter().map(said).collect()));
-        }
+        others.into_iter().for_each(|outgoing| self.transmit(outgoing));
+        let said =
+            |outgoing: Outgoing| (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message);
+        self.arrive(own.into_iter().map(said).collect());
     }
 
-    pub(crate) fn release_expired(&self) {
+    /// Sends what gates no longer hold because their time is up, and what was late and is due.
+    pub(crate) fn release_due(&self) {
         let released = self.gates.open_expired();
         if !released.is_empty() {
             self.release(released);
+        }
+        let mut arrived = Vec::new();
+        for late in self.links.due() {
+            match late {
+                Late::Leaves(outgoing) => self.enqueue(outgoing),
+                Late::Arrives(sender, message) => arrived.push((sender, message)),
+            }
+        }
+        self.arrive(arrived);
+    }
+
+    fn arrive(&self, messages: Vec<(Sender, Message)>) {
+        if !messages.is_empty() {
+            // If the driver has ended, the node is stopping, and the messages are lost like any other.
+            _ = self.inbox.send(Input::Arrived(messages));
+        }
+    }
+
+    /// Sends a message over its link, with whatever is wrong with that.
+    fn transmit(&self, outgoing: Outgoing) {
+        match self.links.fate(outgoing.to) {
+            Fate::Passes => self.enqueue(outgoing),
+            Fate::Lost => debug!("the link to {} lost a {}", outgoing.to, outgoing.kind().name()),
+            Fate::Late(delay) => {
+                let to = outgoing.to;
+                if !self.links.postpone(Late::Leaves(outgoing), delay) {
+                    debug!("too much is late: the link to {to} lost a message");
+                }
+            }
         }
     }
 
@@ -271,6 +306,7 @@ struct Line {
     peer: NodeId,
     client: Client,
     queue: Arc<Queue>,
+    links: Arc<Links>,
     inbox: Inbox<Input>,
     /// Whether the last call reached the peer: the log says when that changes.
     is_up: bool,
@@ -343,14 +379,21 @@ impl Line {
         wire::call(&outgoing.message, envelope)
     }
 
-    /// An answer as a message of the peer. One that only says "I live in another generation" is one too.
+    /// An answer as a message of the peer. One that only says "I live in another generation" is one too. One that the
+    /// peer's link to this node makes late is kept until it is due.
     fn understand(&self, asked: &Outgoing, answer: Answer) -> Option<(Sender, Message)> {
         let generation = answer.generation?;
+        let late = answer.late_ms.map(|ms| Duration::from_millis(ms.into()));
         if let Some(reason) = &answer.ignored {
             debug!("{} ignored a message: {reason}", self.peer);
         }
         let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
         let message = wire::understand(&asked.message, answer).or(elsewhere)?;
-        Some((Sender { from: self.peer, generation: Some(generation) }, message))
+        let sender = Sender { from: self.peer, generation: Some(generation) };
+        let Some(delay) = late else { return Some((sender, message)) };
+        if !self.links.postpone(Late::Arrives(sender, message), delay) {
+            debug!("too much is late: the link of {} lost an answer", self.peer);
+        }
+        None
     }
 }

@@ -25,7 +25,8 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{strong, text};
+use super::{lab, strong, text};
+use crate::lab::links::Fate;
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
 use crate::node::status::{InstanceStatus, Snapshot};
@@ -187,6 +188,7 @@ impl Service {
                 Ok(Returned::Faults(FAULTS.into_iter().map(row).collect()))
             }
             Request::GetCapabilities => Ok(Returned::Capabilities(capabilities())),
+            Request::Lab(request) => lab::run(&self.core, request).map(Returned::Lab),
             Request::Validator { test, argument } => validator1::run(test, argument).map(Returned::Value),
             Request::ListMethods => Ok(Returned::Names(METHODS.iter().map(|method| method.name).collect())),
             Request::MethodSignature { name } => Ok(Returned::Signatures(known_method(&name)?.signatures)),
@@ -385,6 +387,12 @@ fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer,
     if is_peer {
         answer.generation = Some(reaction.generation);
         answer.ignored = reaction.ignored.map(str::to_owned);
+        match reaction.fate {
+            Fate::Passes => {}
+            Fate::Late(delay) => answer.late_ms = Some(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)),
+            // Without a generation there is no answer in it.
+            Fate::Lost => answer = Answer::default(),
+        }
     }
     Ok(answer)
 }

@@ -97,6 +97,9 @@ pub struct Answer {
     pub generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
+    /// In a lab: how much later than it comes the answer is to count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<u32>,
 }
 
 /// A message of election, log or forwarded calls that answers another.

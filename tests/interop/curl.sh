@@ -185,6 +185,19 @@ gives "$(struct released "$(i 0)")" lab.gate.clear
 gives "$(array)" lab.gate.list
 echo 'gates'
 
+# --- links ---
+gives "$(struct held "$(b 0)")" lab.gate.next
+call lab.link.cut "$other"
+has "$result" "<name>cut</name><value>$(b 1)</value>" cut
+call lab.link.delay "$other" "$(i 5)" "$(i 60000)"
+has "$result" "<name>delay_ms</name><value>$(i 5)</value>" delay
+call lab.link.drop "$other" "$(i 30)"
+has "$result" "<name>drop_percent</name><value>$(i 30)</value>" drop
+gives "$(struct healed "$(i 1)")" lab.link.heal
+gives "$(array)" lab.link.list
+fault 150 'no member' lab.link.cut "$(i 1)"
+echo 'links'
+
 # --- introspection ---
 row=$(array "$(s struct)" "$(s string)")
 gives "$(array "$(array "$(s struct)")" "$row")" system.methodSignature "$(s decided)"

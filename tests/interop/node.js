@@ -140,6 +140,20 @@ async function gates() {
   return "gates";
 }
 
+async function links() {
+  const other = PORTS[2];
+  same(await call("lab.gate.next"), { held: false });
+  same(await call("lab.link.list"), []);
+  same((await call("lab.link.cut", other))[0].cut, true);
+  same((await call("lab.link.delay", other, 5, 60_000))[0].delay_ms, 5);
+  same((await call("lab.link.drop", other, 30))[0].drop_percent, 30);
+  same(await call("lab.link.heal", PORTS[1]), { healed: 0 });
+  same(await call("lab.link.heal"), { healed: 1 });
+  same(await call("lab.link.list"), []);
+  await fault(150, "hears itself", "lab.link.cut", PORTS[0]);
+  return "links";
+}
+
 async function introspection() {
   const names = await call("system.listMethods");
   same(names, [...names].sort());
@@ -436,7 +450,7 @@ async function everything() {
 }
 
 async function main() {
-  const parts = [values, largeInts, nil, phases, learning, gates, introspection, about, multicall, validator1, faults];
+  const parts = [values, largeInts, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults];
   parts.push(led, keys, requests, watching, board, files, locks, messages);
   for (const part of [...parts, credentials, restarting, everything]) {
     console.log(await part());

@@ -171,6 +171,21 @@ sub gates {
     return 'gates';
 }
 
+sub links {
+    my $other = int_($ports[2]);
+    my $healed = sub { record(healed => int_(shift)) };
+    same(call('lab.gate.next'), record(held => bool(0)));
+    same(call('lab.link.list'), array());
+    same(call('lab.link.cut', $other)->[0]{cut}, bool(1));
+    same(call('lab.link.delay', $other, int_(5), int_(60000))->[0]{delay_ms}, int_(5));
+    same(call('lab.link.drop', $other, int_(30))->[0]{drop_percent}, int_(30));
+    same(call('lab.link.heal', int_($ports[1])), $healed->(0));
+    same(call('lab.link.heal'), $healed->(1));
+    same(call('lab.link.list'), array());
+    fault(150, 'hears itself', 'lab.link.cut', int_($ports[0]));
+    return 'links';
+}
+
 sub introspection {
     my @names = map { $_->value } @{ call('system.listMethods') };
     same(join(' ', @names), join(' ', sort @names));
@@ -495,7 +510,7 @@ sub everything {
     return 'all ' . scalar(@names) . ' methods';
 }
 
-for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&introspection, \&about, \&multicall, \&validator1,
+for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&links, \&introspection, \&about, \&multicall, \&validator1,
     \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&messages, \&credentials,
     \&restarting, \&everything) {
     print $part->() . "\n";

@@ -176,6 +176,20 @@ $parts[] = function () use ($ports): string {
     return 'gates';
 };
 
+$parts[] = function () use ($ports): string {
+    $other = $ports[2];
+    same(call('lab.gate.next'), ['held' => false]);
+    same(call('lab.link.list'), []);
+    same(call('lab.link.cut', $other)[0]['cut'], true);
+    same(call('lab.link.delay', $other, 5, 60000)[0]['delay_ms'], 5);
+    same(call('lab.link.drop', $other, 30)[0]['drop_percent'], 30);
+    same(call('lab.link.heal', $ports[1]), ['healed' => 0]);
+    same(call('lab.link.heal'), ['healed' => 1]);
+    same(call('lab.link.list'), []);
+    fault(150, 'hears itself', 'lab.link.cut', $ports[0]);
+    return 'links';
+};
+
 $parts[] = function (): string {
     $names = call('system.listMethods');
     $sorted = $names;

@@ -151,6 +151,24 @@ def gates():
     return "gates"
 
 
+def links():
+    other = PORTS[2]
+    same(call("lab.gate.next"), {"held": False})
+    same(call("lab.link.list"), [])
+    row = call("lab.link.cut", other)[0]
+    same((row["to"], row["cut"], 0 < row["ttl_ms"] <= 300000), (other, True, True))
+    row = call("lab.link.delay", other, 5, 60000)[0]
+    same((row["delay_ms"], 60000 < row["ttl_ms"]), (5, True))
+    same(call("lab.link.drop", other, 30)[0]["drop_percent"], 30)
+    same(call("lab.link.heal", PORTS[1]), {"healed": 0})
+    same(call("lab.link.heal"), {"healed": 1})
+    same(call("lab.link.list"), [])
+    fault(150, "hears itself", "lab.link.cut", PORTS[0])
+    fault(150, "no member", "lab.link.heal", 1)
+    fault(114, "above 100", "lab.link.drop", other, 101)
+    return "links"
+
+
 def introspection():
     names = call("system.listMethods")
     same(names, sorted(names))
@@ -657,7 +675,7 @@ def everything():
     return f"all {len(CALLED)} methods"
 
 
-PARTS = [values, own_types, large_ints, nil, phases, learning, gates, introspection, about, multicall, validator1, faults]
+PARTS = [values, own_types, large_ints, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults]
 PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, messages]
 for part in PARTS + [credentials, restarting, everything]:
     print(part(), flush=True)

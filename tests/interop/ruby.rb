@@ -144,6 +144,20 @@ def gates
   "gates"
 end
 
+def links
+  other = PORTS[2]
+  same(call("lab.gate.next"), { "held" => false })
+  same(call("lab.link.list"), [])
+  same(call("lab.link.cut", other)[0]["cut"], true)
+  same(call("lab.link.delay", other, 5, 60_000)[0]["delay_ms"], 5)
+  same(call("lab.link.drop", other, 30)[0]["drop_percent"], 30)
+  same(call("lab.link.heal", PORTS[1]), { "healed" => 0 })
+  same(call("lab.link.heal"), { "healed" => 1 })
+  same(call("lab.link.list"), [])
+  fault(150, "hears itself", "lab.link.cut", PORTS[0])
+  "links"
+end
+
 def introspection
   names = call("system.listMethods")
   same(names, names.sort)
@@ -438,5 +452,5 @@ def everything
   "all #{CALLED.size} methods"
 end
 
-%i[values large_ints nil_ phases learning gates introspection about multicall validator1 faults led keys requests watching
+%i[values large_ints nil_ phases learning gates links introspection about multicall validator1 faults led keys requests watching
    board files locks messages credentials restarting everything].each { |part| puts send(part) }
