@@ -7,7 +7,7 @@ use tiny_http::Method;
 
 use super::form::Form;
 use super::nodes::Caller;
-use super::{Web, json, refusal, status_of, wants_html};
+use super::{Web, json, lab, refusal, status_of, wants_html};
 use crate::protocol::types::{Instance, Value};
 use crate::rpc::answers::Proposed;
 use crate::rpc::door::{Reply, Request};
@@ -25,23 +25,25 @@ pub(super) enum Route<'a> {
     Post(&'a str),
     /// A proposal.
     Propose,
+    /// Faults by hand.
+    Lab,
 }
 
 /// What was done.
-struct Done {
-    status: u16,
+pub(super) struct Done {
+    pub(super) status: u16,
     /// For people.
-    message: String,
+    pub(super) message: String,
     /// Where a new thing is.
-    location: Option<String>,
+    pub(super) location: Option<String>,
     /// The part of the page to go back to.
-    back_to: &'static str,
+    pub(super) back_to: &'static str,
 }
 
 /// What was not done.
-struct Undone {
-    status: u16,
-    why: String,
+pub(super) struct Undone {
+    pub(super) status: u16,
+    pub(super) why: String,
 }
 
 impl From<Fault> for Undone {
@@ -50,7 +52,7 @@ impl From<Fault> for Undone {
     }
 }
 
-fn bad(why: &str) -> Undone {
+pub(super) fn bad(why: &str) -> Undone {
     Undone { status: 400, why: why.to_owned() }
 }
 
@@ -60,6 +62,7 @@ impl<'a> Route<'a> {
         match path {
             "/board" => Some(Self::Board),
             "/propose" => Some(Self::Propose),
+            "/lab" => Some(Self::Lab),
             path => path.strip_prefix("/board/").filter(|id| !id.is_empty() && !id.contains('/')).map(Self::Post),
         }
     }
@@ -90,6 +93,7 @@ fn act(web: &Web, request: &Request<'_>, caller: &Caller) -> Result<Done, Undone
         Some(Route::Board) => post(web, caller, &form),
         Some(Route::Post(id)) => change(web, caller, id, &form),
         Some(Route::Propose) => propose(web, caller, &form),
+        Some(Route::Lab) => lab::act(&web.nodes, caller, &form),
         None => Err(Undone { status: 404, why: "Nothing here takes a form.".to_owned() }),
     }
 }

@@ -50,7 +50,7 @@ impl Token {
 
 /// Whether a browser sent this, as far as can be seen: then somebody else may have led it.
 fn is_browser(headers: Headers<'_>) -> bool {
-    let signs = ["Origin", "Referer", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode"];
+    let signs = ["Origin", "Referer", "Cookie", "Sec-Fetch-Site"];
     signs.iter().any(|sign| headers.value(sign).is_some())
         || headers.value("User-Agent").is_some_and(|agent| agent.contains("Mozilla/"))
 }

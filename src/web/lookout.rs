@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,10 @@ use super::nodes::{Caller, Nodes};
 use super::panels::{self, Panel};
 use super::view::{Services, View};
 use crate::protocol::types::{Instance, NodeId};
-use crate::rpc::answers::Status;
+use crate::rpc::access::Role;
+use crate::rpc::answers::{InstanceRow, Status};
 use crate::rpc::door::Stream;
+use crate::rpc::lab::LinkRow;
 use crate::xmlrpc::Fault;
 
 /// How old the view of this node may be.
@@ -47,18 +49,18 @@ pub(super) struct Lookout {
     renewing: Mutex<Renewed>,
     panels: Mutex<Panels>,
     others: Mutex<Others>,
-    is_asking: AtomicBool,
+    asking: Mutex<()>,
     streams: AtomicUsize,
 }
 
 /// What whoever renews the view needs from the last time.
 #[derive(Default)]
 struct Renewed {
-    at: Option<Instant>,
+    at: BTreeMap<bool, Instant>,
     /// What the services had, and as of what.
     services: Option<(Key, Services)>,
     /// The last state of the instances, by which the current one is found.
-    rows: Option<BTreeMap<NodeId, Vec<crate::rpc::answers::InstanceRow>>>,
+    rows: Option<BTreeMap<NodeId, Vec<InstanceRow>>>,
     current: Instance,
 }
 
@@ -76,6 +78,9 @@ struct Panels {
 struct Others {
     at: Option<Instant>,
     said: BTreeMap<NodeId, Option<Status>>,
+    /// The links that fail, as administrators were told.
+    links: BTreeMap<NodeId, Vec<LinkRow>>,
+    links_at: Option<Instant>,
 }
 
 /// What has changed since an id.
@@ -105,7 +110,7 @@ impl Lookout {
             renewing: Mutex::default(),
             panels: Mutex::default(),
             others: Mutex::default(),
-            is_asking: AtomicBool::new(false),
+            asking: Mutex::default(),
             streams: AtomicUsize::new(0),
         }
     }
@@ -115,10 +120,7 @@ impl Lookout {
     /// # Errors
     /// This node does not answer, or may not answer this caller.
     pub(super) fn look(&self, caller: &Caller, instance: Option<Instance>) -> Result<View, Fault> {
-        let is_old = self.others.lock().at.is_none_or(|at| at.elapsed() > OLD);
-        if is_old {
-            self.ask_others(caller);
-        }
+        self.ask_others(caller, OLD);
         let mut renewed = self.renewing.lock();
         let view = self.view(caller, &mut renewed)?;
         Ok(match instance {
@@ -132,7 +134,8 @@ impl Lookout {
         self.renew(caller);
         let after = self.version_of(after);
         let panels = self.panels.lock();
-        let changed = panels.all.iter().filter(|(_, (version, _))| *version > after);
+        let is_for_caller = |panel: &Panel| caller.grant.includes(panel.role());
+        let changed = panels.all.iter().filter(|(panel, (version, _))| *version > after && is_for_caller(panel));
         let mut fresh: Vec<Fresh> = changed
             .map(|(panel, (version, html))| Fresh { panel: panel.name(), html: Arc::clone(html), version: *version })
             .collect();
@@ -173,14 +176,17 @@ impl Lookout {
     /// Makes the panels anew, unless they are young or somebody else is just doing it.
     fn renew(self: &Arc<Self>, caller: &Caller) {
         let Some(mut renewed) = self.renewing.try_lock() else { return };
-        if renewed.at.is_some_and(|at| at.elapsed() < AGE) {
+        let is_admin = caller.grant.includes(Role::Admin);
+        if renewed.at.get(&is_admin).is_some_and(|at| at.elapsed() < AGE) {
             return;
         }
         self.ask_others_aside(caller);
         // What cannot be had now stays as it was: a page that shows it says when it was last renewed.
         let Ok(view) = self.view(caller, &mut renewed) else { return };
-        renewed.at = Some(Instant::now());
-        let drawn = Panel::ALL.map(|panel| (panel, panels::draw(panel, &view, &self.token)));
+        renewed.at.insert(is_admin, Instant::now());
+        // What the caller may not see was not asked for, and stays as it was.
+        let seen = Panel::ALL.into_iter().filter(|panel| caller.grant.includes(panel.role()));
+        let drawn: Vec<_> = seen.map(|panel| (panel, panels::draw(panel, &view, &self.token))).collect();
         let mut panels = self.panels.lock();
         for (panel, html) in drawn {
             let is_same = panels.all.get(&panel).is_some_and(|(_, known)| **known == *html.as_str());
@@ -201,45 +207,68 @@ impl Lookout {
             _ => Services::read(&self.nodes, caller)?,
         };
         renewed.services = Some((key, services.clone()));
-        let others = self.others.lock().said.clone();
+        let (others, mut links) = {
+            let others = self.others.lock();
+            (others.said.clone(), others.links.clone())
+        };
+        if self.shows_links(caller) {
+            links.insert(here.node, self.nodes.here(caller, "lab.link.list", &())?);
+        }
         let rows = |status: &Status| (status.node, status.instances.clone());
         let rows = others.values().flatten().chain([&here]).map(rows).collect();
         renewed.current = current(renewed.rows.as_ref(), &rows, &renewed.current);
         renewed.rows = Some(rows);
-        Ok(View { here, others, services, current: renewed.current.clone() })
+        Ok(View { here, others, services, links, current: renewed.current.clone() })
     }
 
     /// Asks the other nodes, without waiting for them.
     fn ask_others_aside(self: &Arc<Self>, caller: &Caller) {
-        let is_young = self.others.lock().at.is_some_and(|at| at.elapsed() < AGE_OF_OTHERS);
-        if is_young || self.is_asking.swap(true, Ordering::AcqRel) {
+        if self.are_others_young(caller, AGE_OF_OTHERS) || self.asking.is_locked() {
             return;
         }
         let (lookout, caller) = (Arc::clone(self), caller.clone());
-        let ask = move || {
-            lookout.ask_others(&caller);
-            lookout.is_asking.store(false, Ordering::Release);
-        };
+        let ask = move || lookout.ask_others(&caller, AGE_OF_OTHERS);
         if let Err(error) = thread::Builder::new().name("page-look".to_owned()).spawn(ask) {
             log::warn!("the page cannot ask the other nodes: {error}");
-            self.is_asking.store(false, Ordering::Release);
         }
     }
 
-    fn ask_others(&self, caller: &Caller) {
-        let said = self.nodes.others(caller, "status", |_| ());
-        *self.others.lock() = Others { at: Some(Instant::now()), said };
+    /// Asks the other nodes, once for all who want to know, unless what they said is young.
+    fn ask_others(&self, caller: &Caller, age: Duration) {
+        let _one = self.asking.lock();
+        if self.are_others_young(caller, age) {
+            return;
+        }
+        let said = self.nodes.others(caller, "status", &());
+        let links = self.shows_links(caller).then(|| self.nodes.others(caller, "lab.link.list", &()));
+        let mut others = self.others.lock();
+        (others.at, others.said) = (Some(Instant::now()), said);
+        if let Some(links) = links {
+            others.links_at = others.at;
+            others.links = links.into_iter().filter_map(|(node, links)| Some((node, links?))).collect();
+        }
+    }
+
+    fn are_others_young(&self, caller: &Caller, age: Duration) -> bool {
+        let others = self.others.lock();
+        let is_young = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < age);
+        is_young(others.at) && (is_young(others.links_at) || !self.shows_links(caller))
+    }
+
+    /// Whether there are links that fail on demand, and the caller may know them.
+    fn shows_links(&self, caller: &Caller) -> bool {
+        self.nodes.core.lab && caller.grant.includes(Role::Admin)
     }
 }
 
 /// The instance that changed last; before any has, the default one.
 fn current(
-    before: Option<&BTreeMap<NodeId, Vec<crate::rpc::answers::InstanceRow>>>,
-    now: &BTreeMap<NodeId, Vec<crate::rpc::answers::InstanceRow>>,
+    before: Option<&BTreeMap<NodeId, Vec<InstanceRow>>>,
+    now: &BTreeMap<NodeId, Vec<InstanceRow>>,
     last: &Instance,
 ) -> Instance {
     let Some(before) = before else { return last.clone() };
-    let is_new = |node: &NodeId, row: &crate::rpc::answers::InstanceRow| {
+    let is_new = |node: &NodeId, row: &InstanceRow| {
         // A node that was not heard before has told nothing new.
         before.get(node).is_some_and(|rows| !rows.contains(row))
     };

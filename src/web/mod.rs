@@ -8,6 +8,7 @@
 //! | `POST /board` | a new post: `entry` |
 //! | `POST /board/<id>/` | changes a post (`entry`, `delete` is 0) or deletes it (`delete` is 1) |
 //! | `POST /propose` | proposes `value` in `instance`, here |
+//! | `POST /lab` | faults by hand, in a lab: `do`, and whom (`from`, `to`, or `side-<node>` for each on one side) |
 //! | `GET /live` | what has changed since `after` or `Last-Event-ID`: a stream of events, or as JSON |
 //! | `GET /panel/<name>` | one part of the page |
 //! | `GET /RPC2` | the methods, described |
@@ -38,6 +39,7 @@ mod form;
 mod guard;
 mod health;
 mod html;
+mod lab;
 mod lookout;
 mod methods;
 mod metrics;
@@ -147,7 +149,8 @@ impl Web {
         let after = self.lookout.now();
         match self.lookout.look(caller, instance.clone()) {
             Ok(view) => {
-                let about = page::About { after: &after, pinned: instance.as_ref(), token: self.token.as_str() };
+                let token = self.token.as_str();
+                let about = page::About { after: &after, pinned: instance.as_ref(), token, grant: caller.grant };
                 Reply::new(200_u16, page::HTML, page::whole(&view, &about))
             }
             Err(fault) => refusal(request, status_of(&fault), &fault.string),
@@ -171,6 +174,9 @@ impl Web {
     fn part(&self, path: &str, caller: &Caller, query: &Form) -> Option<Reply> {
         let name = path.strip_prefix("/panel/")?;
         let panel = panels::Panel::ALL.into_iter().find(|panel| panel.name() == name)?;
+        if !caller.grant.includes(panel.role()) {
+            return Some(Reply::text(403_u16, "This part of the page is for administrators.\n"));
+        }
         let instance = query.value("instance").and_then(|name| name.parse().ok());
         Some(match self.lookout.look(caller, instance) {
             Ok(view) => Reply::new(200_u16, page::HTML, panels::draw(panel, &view, self.token.as_str()).into_string()),
@@ -232,19 +238,18 @@ fn accepts(request: &Request<'_>, media: &str) -> bool {
 
 /// The HTTP status that says what a fault says.
 fn status_of(fault: &Fault) -> u16 {
-    match FaultKind::of_code(fault.code).map_or(0, |kind| kind.code) {
-        // Definite: nobody could do it now.
+    let Some(kind) = FaultKind::of_code(fault.code) else { return 500 };
+    match kind.code {
         100 | 101 | 103 | 104 => 503,
-        // Indefinite: it may have been done.
-        102 => 504,
         110 | 115 => 403,
-        111 | 116 | 118..=122 => 409,
         112 => 507,
         113 => 413,
         114 => 400,
         117 => 404,
         123 => 410,
-        _ => 500,
+        _ if kind.definite => 409,
+        // It may have been done.
+        _ => 504,
     }
 }
 
@@ -254,12 +259,11 @@ mod tests {
     use crate::rpc::faults::FAULTS;
 
     #[test]
-    fn every_fault_has_a_status_that_says_whether_it_may_have_been_done() {
+    fn a_status_says_whether_it_may_have_been_done() {
         for kind in FAULTS {
             let status = status_of(&kind.fault("x"));
             assert_ne!(status, 500, "{}", kind.name);
-            // 4xx says that nothing was done, or that it is for certain what was.
-            assert!(kind.definite || matches!(status, 409 | 503 | 504), "{}: {status}", kind.name);
+            assert!(kind.definite || status >= 500, "{}: {status}", kind.name);
         }
         assert_eq!(status_of(&Fault { code: -32603, string: String::new() }), 500);
     }

@@ -82,18 +82,17 @@ impl Nodes {
     }
 
     /// Calls a method of all other nodes at once; `None` for those that give no result.
-    pub(super) fn others<P: Serialize, T: DeserializeOwned + Send>(
+    pub(super) fn others<P: Serialize + Sync, T: DeserializeOwned + Send>(
         &self,
         caller: &Caller,
         method: &str,
-        params: impl Fn(NodeId) -> P + Sync,
+        params: &P,
     ) -> BTreeMap<NodeId, Option<T>> {
-        let params = &params;
         thread::scope(|scope| {
             let ask = |node: NodeId| {
                 let asking = thread::Builder::new().name("page-ask".to_owned());
                 // A thread that cannot be had is a node that does not answer.
-                let asking = asking.spawn_scoped(scope, move || self.at(node, caller, method, &params(node)).ok());
+                let asking = asking.spawn_scoped(scope, move || self.at(node, caller, method, params).ok());
                 (node, asking.ok())
             };
             let asking: Vec<_> = self.others.keys().copied().map(ask).collect();

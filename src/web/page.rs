@@ -5,6 +5,7 @@ use super::html::Html;
 use super::panels::{self, Panel};
 use super::view::View;
 use crate::protocol::types::Instance;
+use crate::rpc::access::Grant;
 
 /// The type of all pages and panels.
 pub(super) const HTML: &str = "text/html; charset=utf-8";
@@ -16,6 +17,8 @@ pub(super) struct About<'a> {
     /// The instance that was asked for.
     pub(super) pinned: Option<&'a Instance>,
     pub(super) token: &'a str,
+    /// What the caller may see.
+    pub(super) grant: Grant,
 }
 
 /// Up to the body.
@@ -57,6 +60,10 @@ pub(super) fn whole(view: &View, about: &About<'_>) -> String {
     html.raw("</div>");
     let hint = "One value an instance, chosen once, for good.";
     section(&mut html, Section { id: "paxos", title: "Paxos", hint }, &[Panel::Acceptors], view, about);
+    if view.here.mode == "lab" && about.grant.includes(Panel::Faults.role()) {
+        let hint = "Links fail until they are healed, or for five minutes.";
+        section(&mut html, Section { id: "faults", title: "Faults by hand", hint }, &[Panel::Faults], view, about);
+    }
     html.raw("<div class=\"tables\">");
     section(&mut html, Section { id: "keys", title: "Keys", hint: "" }, &[Panel::Keys], view, about);
     section(&mut html, Section { id: "files", title: "Files", hint: "" }, &[Panel::Files], view, about);

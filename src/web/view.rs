@@ -6,6 +6,7 @@ use super::nodes::{Caller, Nodes};
 use crate::node::status::StrongStatus;
 use crate::protocol::types::{Instance, NodeId};
 use crate::rpc::answers::{InstanceRow, Status};
+use crate::rpc::lab::LinkRow;
 use crate::rpc::strong::answers::{FileRow, KeyRow, Listed, LockRow, PostRow};
 use crate::rpc::strong::{Consistency, ReadOptions};
 use crate::xmlrpc::Fault;
@@ -20,6 +21,8 @@ pub(super) struct View {
     /// The other nodes; `None` for one that does not answer.
     pub(super) others: BTreeMap<NodeId, Option<Status>>,
     pub(super) services: Services,
+    /// The links that fail, of each node that told; of none unless this is a lab.
+    pub(super) links: BTreeMap<NodeId, Vec<LinkRow>>,
     /// The instance whose acceptors are shown.
     pub(super) current: Instance,
 }

@@ -84,7 +84,18 @@ async function show({ panel, html }) {
   }
   const template = document.createElement('template');
   template.innerHTML = html;
+  const posts = element.querySelector('.posts');
+  const follows = !posts || isAtEnd(posts);
   morphChildren(element, template.content);
+  if (follows) scrollToEnd(element);
+}
+
+// The newest posts stand at the end: whoever looks at them goes on to.
+
+const isAtEnd = (posts) => posts.scrollTop + posts.clientHeight >= posts.scrollHeight - 8;
+
+function scrollToEnd(element) {
+  element.querySelectorAll('.posts').forEach((posts) => { posts.scrollTop = posts.scrollHeight; });
 }
 
 // News: a stream of events, or, where there is none to be had, asking once a second.
@@ -165,4 +176,5 @@ document.addEventListener('submit', async (event) => {
   form.querySelectorAll('[data-clear], input[name="entry"], input[name="value"]').forEach((input) => { input.value = ''; });
 });
 
+scrollToEnd(document);
 listen();

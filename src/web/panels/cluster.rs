@@ -45,17 +45,28 @@ fn verdict(html: &mut Html, view: &View) {
         None => html.raw("<strong><span aria-hidden=\"true\">✕</span> No leader</strong> is known here"),
     };
     html.fill(" <span class=\"count\">{} of {} up, ", &[&up, &all]);
-    match up.checked_sub(majority) {
-        Some(0) => html.raw("none may fail"),
-        Some(more) => html.fill("can lose {} more", &[&more]),
-        None => html.fill("{} too few for a majority", &[&(majority - up)]),
-    };
-    html.raw("</span>");
-    if let Some(log) = log.filter(|log| !log.eligible) {
-        let hears = log.hears.len() + 1;
-        html.fill(" <span class=\"count\">this node hears {} of {}, no majority</span>", &[&hears, &all]);
+    let together = together(view, leader.map(|(leader, _)| leader));
+    if log.is_some_and(|log| !log.eligible) {
+        html.fill("this node hears {}, no majority", &[&together]);
+    } else {
+        if together < up {
+            html.fill("{} with the leader, ", &[&together]);
+        }
+        match together.min(up).checked_sub(majority) {
+            Some(0) => html.raw("none may fail"),
+            Some(more) => html.fill("can lose {} more", &[&more]),
+            None => html.fill("{} too few for a majority", &[&(majority - together.min(up))]),
+        };
     }
-    html.raw("</p>");
+    html.raw("</span></p>");
+}
+
+/// How many nodes, itself included, the leader hears; or this node, if none is known.
+fn together(view: &View, leader: Option<NodeId>) -> usize {
+    let center = leader.unwrap_or(view.here.node);
+    let log_of = |status: Option<&Status>| status.and_then(|status| status.log.as_ref()).map(|log| log.hears.len() + 1);
+    let said = view.nodes().find(|(node, _)| *node == center).and_then(|(_, status)| log_of(status));
+    said.unwrap_or_else(|| view.up().len())
 }
 
 fn row(html: &mut Html, view: &View, node: NodeId, status: Option<&Status>) {

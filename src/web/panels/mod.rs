@@ -3,11 +3,13 @@
 mod acceptors;
 mod boards;
 mod cluster;
+mod faults;
 mod tables;
 
 use super::guard::FIELD;
 use super::html::Html;
 use super::view::View;
+use crate::rpc::access::Role;
 
 /// A part of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,14 +17,15 @@ pub(super) enum Panel {
     Cluster,
     Strong,
     Acceptors,
+    Faults,
     Locks,
     Files,
     Keys,
 }
 
 impl Panel {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Cluster, Self::Strong, Self::Acceptors, Self::Locks, Self::Files, Self::Keys];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Cluster, Self::Strong, Self::Acceptors, Self::Faults, Self::Locks, Self::Files, Self::Keys];
 
     /// Its name: of its element, of its events.
     pub(super) const fn name(self) -> &'static str {
@@ -30,9 +33,18 @@ impl Panel {
             Self::Cluster => "cluster",
             Self::Strong => "strong",
             Self::Acceptors => "acceptors",
+            Self::Faults => "faults",
             Self::Locks => "locks",
             Self::Files => "files",
             Self::Keys => "keys",
+        }
+    }
+
+    /// Who may see it: whoever may call the methods that it shows.
+    pub(super) const fn role(self) -> Role {
+        match self {
+            Self::Faults => Role::Admin,
+            _ => Role::Client,
         }
     }
 }
@@ -43,6 +55,7 @@ pub(super) fn draw(panel: Panel, view: &View, token: &str) -> Html {
         Panel::Cluster => cluster::draw(view),
         Panel::Strong => boards::strong(view, token),
         Panel::Acceptors => acceptors::draw(view, token),
+        Panel::Faults => faults::draw(view, token),
         Panel::Locks => tables::locks(view),
         Panel::Files => tables::files(view),
         Panel::Keys => tables::keys(view),
