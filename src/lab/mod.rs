@@ -1,5 +1,6 @@
-//! What a lab node can do beyond a node in service: hold messages back, so that a race comes out the same every time,
-//! and have its links fail on demand.
+//! What a lab can do: hold messages back, so that a race comes out the same every time; have links fail on demand; and
+//! keep what happened, to be drawn and explained.
 
 pub mod gates;
 pub mod links;
+pub mod trace;

@@ -16,4 +16,4 @@ pub mod text;
 mod transport;
 mod validator1;
 pub mod wire;
-mod wire_strong;
+pub(crate) mod wire_strong;

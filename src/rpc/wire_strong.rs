@@ -80,7 +80,7 @@ pub(super) struct Fields {
 }
 
 /// The method of a message; `None` for those that [`super::wire`] knows.
-pub(super) const fn name(message: &Message) -> Option<&'static str> {
+pub(crate) const fn name(message: &Message) -> Option<&'static str> {
     Some(match message {
         Message::Paxos(_) | Message::Elsewhere => return None,
         Message::Bully(Bully::Answer(_)) => "bully.answer",

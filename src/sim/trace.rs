@@ -1,178 +1,13 @@
-//! A run as it can be read and drawn: JSON lines, the first of which says what they are.
-//!
-//! ```text
-//! {"synod_trace":1,"seed":42,"nodes":[8000,8001,8002],"steps":310,"faults":"crash=0..1,loss=2..3"}
-//! {"step":0,"tick":0,"node":8000,"clock":[1,0,0],"kind":"start","text":"life 1"}
-//! {"step":7,"tick":5,"node":8000,"clock":[4,0,0],"kind":"send","message":3,"peer":8001,"name":"Prepare",
-//!  "ballot":"1.8000","text":"Prepare(1.8000) in default"}
-//! ```
-//!
-//! The header, version 1: the seed and the options that give this run again (`synod sim --seed 42 --steps 310 --nodes 3
-//! --faults …`), and the nodes, in the order of the vector clocks. Then one [`Event`] a line; members that do not apply
-//! are left out. What is not in the trace: ticks that had no effect.
-//!
-//! Vector clocks: an event of a node raises the node's own entry; a message carries the clock of its `send`, and its
-//! `receive` takes the higher of each entry. So of two events the first may have caused the second exactly if its clock
-//! is nowhere higher. They are only computed while a trace is taken.
+//! A run as it can be read and drawn: the format is that of [`crate::lab::trace`], for real nodes and simulated ones.
 
 use std::collections::BTreeMap;
-use std::io;
 
-use serde::{Deserialize, Serialize};
+pub use crate::lab::trace::{Event, Header, Kind, Trace, VERSION};
 
-use super::Options;
-use super::faults::Filter;
-use crate::protocol::paxos::Message as Paxos;
-use crate::protocol::types::Ballot;
+use crate::lab::trace::about::About as Subject;
 use crate::protocol::{Effect, Event as Notice, Message, Record};
 
-/// The version that this program writes.
-pub const VERSION: u32 = 1;
-
-/// What happened, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A node starts, for the first time or after a crash.
-    Start,
-    /// A node dies.
-    Crash,
-    /// A node finds its disk damaged, and stays down.
-    Quarantine,
-    /// A node is stopped.
-    Pause,
-    /// A stopped node goes on.
-    Resume,
-    /// A node's clock stands still, or jumps.
-    Clock,
-    /// A client's call reaches a node.
-    Call,
-    /// The lab's restart reaches a node.
-    Restart,
-    /// A message reaches a node.
-    Receive,
-    /// A record is to be made durable before anything that follows.
-    Save,
-    /// A record is to be kept without haste.
-    Note,
-    /// The disk has synced all that was written.
-    Sync,
-    /// A message leaves a node.
-    Send,
-    /// A message is lost, on its way or because its receiver is down.
-    Lose,
-    /// A message will arrive twice.
-    Double,
-    /// The protocol tells the outside something.
-    Tell,
-    /// Links are cut.
-    Cut,
-    /// Cut links mend.
-    Mend,
-    /// A new phase of the run begins.
-    Phase,
-    /// An invariant does not hold: the last line.
-    Violation,
-}
-
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// How many protocol steps were taken before; the step that is being taken counts.
-    pub step: u64,
-    /// The virtual time, in ticks.
-    pub tick: u64,
-    /// The node it happens at; absent for what concerns the whole world.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<u32>,
-    /// The node's vector clock, by the header's order of nodes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub clock: Vec<u64>,
-    /// What happened.
-    pub kind: Kind,
-    /// Names a message from its `send` to each of its `receive`s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<u64>,
-    /// The other end of a message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer: Option<u32>,
-    /// The message's or the record's name, in the protocol's words: `Prepare`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The ballot it is about: `3.8000`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ballot: Option<String>,
-    /// All of it, for people.
-    pub text: String,
-}
-
-/// The first line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// The version of the format.
-    pub synod_trace: u32,
-    /// The seed.
-    pub seed: u64,
-    /// The nodes, in the order of the vector clocks.
-    pub nodes: Vec<u32>,
-    /// How many steps the faulty phase lasts.
-    pub steps: u64,
-    /// Which faults are let through.
-    pub faults: Filter,
-}
-
-/// A recorded run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    /// What it is a trace of.
-    pub header: Header,
-    /// What happened, in order.
-    pub events: Vec<Event>,
-}
-
-impl Header {
-    /// The options that give this run again, with the seed.
-    #[must_use]
-    pub fn options(&self) -> Options {
-        // A header that was read may name more nodes than there can be; the world takes as many as it can.
-        let nodes = u32::try_from(self.nodes.len()).ok();
-        Options { nodes, steps: self.steps, faults: self.faults, ..Options::default() }
-    }
-}
-
-impl Trace {
-    /// Writes all lines.
-    ///
-    /// # Errors
-    /// `to` cannot be written.
-    pub fn write(&self, mut to: impl io::Write) -> io::Result<()> {
-        serde_json::to_writer(&mut to, &self.header)?;
-        to.write_all(b"\n")?;
-        for event in &self.events {
-            serde_json::to_writer(&mut to, event)?;
-            to.write_all(b"\n")?;
-        }
-        to.flush()
-    }
-
-    /// Reads what [`Trace::write`] wrote.
-    ///
-    /// # Errors
-    /// A line is not what it should be, or the version is another one; says which line.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let mut lines = text.lines().enumerate();
-        let wrong = |at: usize, error: &dyn std::fmt::Display| format!("line {} of the trace: {error}", at + 1);
-        let (_, first) = lines.next().ok_or("the trace is empty")?;
-        let header: Header = serde_json::from_str(first).map_err(|error| wrong(0, &error))?;
-        if header.synod_trace != VERSION {
-            return Err(format!("the trace has version {}, and this program reads {VERSION}", header.synod_trace));
-        }
-        let event = |(at, line): (usize, &str)| serde_json::from_str(line).map_err(|error| wrong(at, &error));
-        Ok(Self { header, events: lines.map(event).collect::<Result<_, String>>()? })
-    }
-}
-
-/// Takes a trace while a world runs.
+/// Takes a trace while a world runs. Clocks are only computed while it does.
 #[derive(Debug)]
 pub(super) struct Recorder {
     events: Vec<Event>,
@@ -187,9 +22,9 @@ pub(super) struct Recorder {
 pub(super) struct About {
     pub(super) message: Option<u64>,
     pub(super) peer: Option<u32>,
-    name: Option<&'static str>,
-    ballot: Option<Ballot>,
-    pub(super) text: String,
+    subject: Subject,
+    /// All of it, where that is more than the subject tells.
+    text: Option<String>,
 }
 
 impl Recorder {
@@ -211,18 +46,20 @@ impl Recorder {
         if let (Kind::Send, Some(id), Some(clock)) = (kind, about.message, &clock) {
             self.sent.insert(id, clock.clone());
         }
+        let (name, facts) = (about.subject.name, about.subject.facts());
         self.events.push(Event {
-            step,
-            tick,
+            step: Some(step),
+            tick: Some(tick),
+            us: None,
             // A node's place in the list is small.
             node: at.and_then(|at| u32::try_from(at).ok()).map(|at| self.first_id + at),
             clock: clock.unwrap_or_default(),
             kind,
-            message: about.message,
+            message: about.message.map(|id| id.to_string()),
             peer: about.peer,
-            name: about.name.map(str::to_owned),
-            ballot: about.ballot.map(|ballot| ballot.to_string()),
-            text: about.text,
+            name: name.map(str::to_owned),
+            text: about.text.unwrap_or_else(|| facts.words(name)),
+            about: facts,
         });
     }
 
@@ -233,60 +70,22 @@ impl Recorder {
 
 impl About {
     pub(super) fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
+        Self { text: Some(text.into()), ..Self::default() }
     }
 
-    fn new(name: &'static str, ballot: Option<Ballot>, text: String) -> Self {
-        Self { name: Some(name), ballot, text, ..Self::default() }
+    fn of(subject: Subject) -> Self {
+        Self { subject, ..Self::default() }
     }
 
     pub(super) fn message(id: u64, peer: u32, message: &Message) -> Self {
-        let about = match message {
-            Message::Paxos(message) => Self::paxos(message),
-            Message::Bully(message) => Self::new("Bully", None, format!("{message:?}")),
-            Message::Log(message) => Self::new("Log", None, format!("{message:?}")),
-            Message::Strong(message) => Self::new("Call", None, format!("{message:?}")),
-            Message::Elsewhere => Self::new("Elsewhere", None, "Elsewhere".to_owned()),
+        // A failing seed is read line by line: the whole message helps.
+        let text = match message {
+            Message::Paxos(_) | Message::Elsewhere => None,
+            Message::Bully(message) => Some(format!("{message:?}")),
+            Message::Log(message) => Some(format!("{message:?}")),
+            Message::Strong(message) => Some(format!("{message:?}")),
         };
-        Self { message: Some(id), peer: Some(peer), ..about }
-    }
-
-    fn paxos(message: &Paxos) -> Self {
-        match message {
-            Paxos::Prepare { instance, ballot } => {
-                Self::new("Prepare", Some(*ballot), format!("Prepare({ballot}) in {instance}"))
-            }
-            Paxos::Promise { instance, ballot, accepted: None } => {
-                Self::new("Promise", Some(*ballot), format!("Promise({ballot}, nothing accepted) in {instance}"))
-            }
-            Paxos::Promise { instance, ballot, accepted: Some((accepted, value)) } => Self::new(
-                "Promise",
-                Some(*ballot),
-                format!("Promise({ballot}, accepted {value} in {accepted}) in {instance}"),
-            ),
-            Paxos::Accept { instance, ballot, value } => {
-                Self::new("Accept", Some(*ballot), format!("Accept({ballot}, {value}) in {instance}"))
-            }
-            Paxos::Accepted { instance, ballot } => {
-                Self::new("Accepted", Some(*ballot), format!("Accepted({ballot}) in {instance}"))
-            }
-            Paxos::Reject { instance, ballot, promised } => {
-                Self::new("Reject", Some(*ballot), format!("Reject({ballot}, promised {promised}) in {instance}"))
-            }
-            Paxos::Commit { instance, ballot, value } => {
-                Self::new("Commit", Some(*ballot), format!("Commit({ballot}, {value}) in {instance}"))
-            }
-            Paxos::Committed { instance, ballot } => {
-                Self::new("Committed", Some(*ballot), format!("Committed({ballot}) in {instance}"))
-            }
-            Paxos::Learn(ask) => {
-                Self::new("Learn", None, format!("Learn(after {}, {} open)", ask.after, ask.open.len()))
-            }
-            Paxos::Learned(answer) => {
-                let (decided, accepted) = (answer.decided.len(), answer.accepted.len());
-                Self::new("Learned", None, format!("Learned({decided} decided, {accepted} accepted)"))
-            }
-        }
+        Self { message: Some(id), peer: Some(peer), subject: Subject::message(message), text }
     }
 
     /// What a step has led to, but for messages: those are told of when they leave.
@@ -300,44 +99,15 @@ impl About {
     }
 
     fn record(record: &Record) -> Self {
-        match record {
-            Record::Promise { instance, ballot } => {
-                Self::new("Promise", Some(*ballot), format!("promised {ballot} in {instance}"))
-            }
-            Record::Accept { instance, ballot, value } => {
-                Self::new("Accept", Some(*ballot), format!("accepted {value} in {ballot} in {instance}"))
-            }
-            Record::Decide { instance, ballot, value } => {
-                Self::new("Decide", Some(*ballot), format!("decided {value} in {instance}, learned in {ballot}"))
-            }
-            Record::Log(record) => Self::new("Log", None, format!("{record:?}")),
-            Record::Generation { generation, .. } => {
-                Self::new("Generation", None, format!("everything is forgotten: generation {generation}"))
-            }
-        }
+        let text = if let Record::Log(record) = record { Some(format!("{record:?}")) } else { None };
+        Self { text, ..Self::of(Subject::record(record)) }
     }
 
     fn notice(notice: &Notice) -> Self {
-        match notice {
-            Notice::Answered { request, outcome } => {
-                Self::new("Answered", None, format!("client {} is answered: {outcome:?}", request.0))
-            }
-            Notice::Proposing { instance, ballot } => {
-                Self::new("Proposing", Some(*ballot), format!("starts ballot {ballot} in {instance}"))
-            }
-            Notice::Decided { instance, ballot, value } => {
-                Self::new("Decided", Some(*ballot), format!("knows that {value} is chosen in {instance}"))
-            }
-            Notice::Restarted { generation } => {
-                Self::new("Restarted", None, format!("lives in generation {generation}"))
-            }
-            Notice::Replied { request, result } => {
-                Self::new("Replied", None, format!("client {} is answered: {result:?}", request.0))
-            }
-            Notice::Readable { request, result } => {
-                Self::new("Readable", None, format!("client {} may read: {result:?}", request.0))
-            }
-            Notice::Ignored { from, reason } => Self::new("Ignored", None, format!("ignores {from}: {reason}")),
-        }
+        let text = match notice {
+            Notice::Replied { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
+            _ => None,
+        };
+        Self { text, ..Self::of(Subject::news(notice)) }
     }
 }

@@ -203,10 +203,10 @@ impl World {
         }
         let header = Header {
             synod_trace: VERSION,
-            seed: self.seed,
             nodes: self.ids.iter().map(|id| id.number()).collect(),
-            steps: self.options.steps,
-            faults: self.options.faults,
+            seed: Some(self.seed),
+            steps: Some(self.options.steps),
+            faults: Some(self.options.faults),
         };
         Trace { header, events: self.recorder.map_or_else(Vec::new, |recorder| recorder.into_events()) }
     }

@@ -14,7 +14,7 @@ fn a_trace_replays_equal_from_its_own_header() {
         trace.write(&mut lines).unwrap();
         let read = Trace::read(&String::from_utf8(lines).unwrap()).unwrap();
         assert_eq!(read, trace);
-        let (again, retraced) = traced(read.header.seed, read.header.options());
+        let (again, retraced) = traced(read.header.seed.unwrap(), read.header.options().unwrap());
         assert_eq!(retraced, trace);
         assert_eq!(again, report);
         // A trace changes nothing.
@@ -25,7 +25,7 @@ fn a_trace_replays_equal_from_its_own_header() {
 #[test]
 fn clocks_tell_what_may_have_caused_what() {
     let (_, trace) = traced(44, Options::default());
-    let mut sent: BTreeMap<u64, &Event> = BTreeMap::new();
+    let mut sent: BTreeMap<String, &Event> = BTreeMap::new();
     let mut last: BTreeMap<u32, &Event> = BTreeMap::new();
     let mut received = 0;
     let precedes = |one: &Event, other: &Event| {
@@ -36,7 +36,7 @@ fn clocks_tell_what_may_have_caused_what() {
         if let Some(before) = last.insert(node, event) {
             assert!(precedes(before, event), "{before:?} {event:?}");
         }
-        match (event.kind, event.message) {
+        match (event.kind, event.message.clone()) {
             (Kind::Send, Some(id)) => assert!(sent.insert(id, event).is_none()),
             (Kind::Receive, Some(id)) => {
                 received += 1;
@@ -66,9 +66,13 @@ fn broken_traces_are_refused() {
     for (text, says) in [
         ("", "empty"),
         ("{}", "line 1"),
-        (r#"{"synod_trace":2,"seed":1,"nodes":[],"steps":1,"faults":"all"}"#, "version 2"),
-        (r#"{"synod_trace":1,"seed":1,"nodes":[],"steps":1,"faults":"fire"}"#, "'fire' is no fault"),
-        ("{\"synod_trace\":1,\"seed\":1,\"nodes\":[],\"steps\":1,\"faults\":\"all\"}\n{\"step\":1}", "line 2"),
+        (r#"{"synod_trace":1,"seed":1,"nodes":[],"steps":1,"faults":"all"}"#, "version 1"),
+        (r#"{"synod_trace":2,"seed":1,"nodes":[],"steps":1,"faults":"fire"}"#, "'fire' is no fault"),
+        ("{\"synod_trace\":2,\"nodes\":[1]}\n{\"step\":1}", "line 2"),
+        (
+            "{\"synod_trace\":2,\"nodes\":[1]}\n{\"clock\":[1,2],\"kind\":\"save\",\"text\":\"\"}",
+            "2 entries for 1 nodes",
+        ),
     ] {
         let error = Trace::read(text).unwrap_err();
         assert!(error.contains(says), "{text}: {error}");
