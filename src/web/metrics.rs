@@ -81,7 +81,7 @@ fn network(out: &mut Exposition, core: &Core, log: Option<&StrongStatus>) {
     let name = "synod_network_peer_round_trip_time_seconds";
     out.family(name, HISTOGRAM, "How long a peer's answers took.");
     for (peer, traffic) in traffic {
-        out.histogram(name, &[("To", peer)], &traffic.round_trips.lock().clone());
+        out.histogram(name, &[("To", peer)], &traffic.round_trips.lock());
     }
 }
 

@@ -68,7 +68,9 @@ pub(super) fn whole(view: &View, about: &About<'_>) -> String {
     section(&mut html, Section { id: "keys", title: "Keys", hint: "" }, &[Panel::Keys], view, about);
     section(&mut html, Section { id: "files", title: "Files", hint: "" }, &[Panel::Files], view, about);
     section(&mut html, Section { id: "locks", title: "Locks", hint: "" }, &[Panel::Locks], view, about);
-    html.raw("</div></main><p id=\"said\" class=\"said\" role=\"status\" aria-live=\"polite\"></p></body></html>");
+    html.raw("</div></main><footer><p class=\"hint\">From Python: <code>from xmlrpc.client import ServerProxy; ");
+    html.fill("ServerProxy(\"http://{}\").propose(5)</code></p></footer>", &[&view.here.address]);
+    html.raw("<p id=\"said\" class=\"said\" role=\"status\" aria-live=\"polite\"></p></body></html>");
     html.into_string()
 }
 
