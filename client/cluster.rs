@@ -17,6 +17,7 @@ use synod::rpc::client::{CallError, Calling, Client};
 
 use crate::args::LocalArgs;
 use crate::command::Port;
+use crate::logging::message_of;
 
 /// A call of the shell waits longer than the longest deadline it asks a node for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(65);
@@ -336,7 +337,7 @@ fn is_listening(port: Port) -> bool {
     TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).is_ok()
 }
 
-/// The last line of a node's log, without what the logger puts before it.
+/// What the last line of a node's log says.
 fn last_line(log: &Path) -> String {
     const TAIL: u64 = 2000;
     let read = || -> io::Result<String> {
@@ -349,5 +350,5 @@ fn last_line(log: &Path) -> String {
     };
     let text = read().unwrap_or_default();
     let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    line.split_once("] ").map_or(line, |(_, message)| message).to_owned()
+    message_of(line)
 }

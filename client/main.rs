@@ -9,6 +9,7 @@ mod console;
 mod credentials;
 mod execute;
 mod faults;
+mod logging;
 mod scenario;
 mod seeing;
 mod serve;
@@ -39,7 +40,8 @@ use synod::rpc::client::Calling;
 
 fn main() -> ExitCode {
     let args = Args::from_process();
-    start_log(args.verbose);
+    let is_a_node = matches!(args.action, Some(Action::Serve(_) | Action::Up(_)));
+    logging::start(args.verbose, is_a_node);
     let status = match &args.action {
         None => run_shell(&args.shell),
         Some(Action::Serve(args)) => serve::serve(args),
@@ -187,18 +189,4 @@ fn history_file() -> Option<PathBuf> {
         log::debug!("no history is kept: {}: {error}", home.display());
     }
     Some(home.join("synod_history"))
-}
-
-/// Logs to stderr. Without `-v` RUST_LOG decides, and without that warnings are shown.
-fn start_log(verbose: u8) {
-    let filter = match verbose {
-        0 => {
-            return env_logger::Builder::from_env(env_logger::Env::new().default_filter_or("warn")).init();
-        }
-        1 => "warn,synod=info",
-        2 => "warn,synod=debug",
-        // Rustyline logs every key, on the very terminal where they are typed.
-        _ => "trace,rustyline=warn",
-    };
-    env_logger::Builder::new().parse_filters(filter).init();
 }

@@ -50,6 +50,7 @@
 //! | [`service`] | what the replicated log feeds: keys and values, board, files, locks, exactly once |
 //! | [`xmlrpc`] | the wire format: a serde data format over quick-xml |
 //! | [`rpc`] | the transport: door (HTTP in), peers and client (HTTP out), the method table, faults |
+//! | `web` | the page, its forms and its live panels; health and metrics |
 //! | [`store`] | what a node remembers: SQLite, its twin in memory, the decided files |
 //! | [`node`] | the driver, and the assembly and disassembly of a node |
 //! | [`lab`] | gates and links that fail on demand; what happened: its trace, its pictures, its explanations |
@@ -79,4 +80,5 @@ pub mod rpc;
 pub mod service;
 pub mod sim;
 pub mod store;
+mod web;
 pub mod xmlrpc;

@@ -46,7 +46,8 @@ impl Server {
         let addr = loop {
             let line = lines.next().expect("the node ended before it listened").unwrap();
             if let Some((_, addr)) = line.split_once("listens on ") {
-                break addr.trim().parse().unwrap();
+                // A line of JSON, since this is no terminal.
+                break addr.split('"').next().unwrap_or(addr).parse().unwrap();
             }
         };
         // Read to its end, or else the node would some day block on its log.

@@ -21,6 +21,7 @@
 //! - [`seeing`]: is what happened kept, joined in causal order, drawn, explained and saved?
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
+//! - [`web`]: the page without scripts: its forms, its live events, who may not use them; health and metrics.
 //! - [`tidy`]: is what is pure still pure?
 //!
 //! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
@@ -44,4 +45,5 @@ mod shell;
 mod simulate;
 mod support;
 mod tidy;
+mod web;
 mod wire;

@@ -26,7 +26,7 @@ use crate::protocol::log::Log;
 use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
 use crate::protocol::strong::{Failure, Strong};
-use crate::protocol::types::{Instance, NodeId, RequestId, Value};
+use crate::protocol::types::{Ballot, Instance, NodeId, RequestId, Value};
 use crate::protocol::{Effect, Event, Message, Out, Record};
 use crate::rpc::peers::{Outgoing, Peers};
 use crate::rpc::text;
@@ -154,6 +154,8 @@ pub(super) struct Driver {
     records: Vec<Record>,
     tasks: Vec<Task>,
     counters: Counters,
+    /// The last leader that was known.
+    leader: Option<(NodeId, Ballot)>,
 }
 
 impl Driver {
@@ -190,6 +192,7 @@ impl Driver {
             records: Vec::new(),
             tasks: Vec::new(),
             counters: Counters::default(),
+            leader: None,
         }
     }
 
@@ -380,6 +383,11 @@ impl Driver {
     /// Lets those who wait for a change look, when there was one or their time is up.
     fn look(&mut self, ticked: bool) {
         let Some(strong) = self.host.strong_mut() else { return };
+        let leader = strong.leader();
+        if leader.is_some() && leader != self.leader {
+            self.leader = leader;
+            self.counters.leader_changes += 1;
+        }
         let changed = strong.take_changes().count() > 0;
         let news = changed || std::mem::take(&mut self.has_new_watches);
         if self.watches.is_empty() || !(news || ticked) {
@@ -429,11 +437,13 @@ impl Driver {
                         reaction.ignored = Some(reason);
                     }
                     Effect::Notify(Event::Replied { request, result }) => {
+                        self.counters.commands_failed += u64::from(result.is_err());
                         if let Some(client) = self.commands.remove(&request) {
                             self.actions.push(Action::Reply(client, result));
                         }
                     }
                     Effect::Notify(Event::Readable { request, result }) => {
+                        self.counters.reads_failed += u64::from(result.is_err());
                         if let Some(query) = self.queries.remove(&request) {
                             self.actions.push(Action::Read(query, result));
                         }
@@ -517,10 +527,14 @@ impl Driver {
         if !records.is_empty() {
             self.counters.batches += 1;
             self.counters.records += records.len() as u64;
+            let began = Instant::now();
             if let Err(error) = self.store.write(&records, &local_time(), saves) {
                 // Whoever waits hears that the node stopped: nothing that was not written is ever acknowledged.
                 warn!("the store failed, so this node stops: {error}");
                 return Err(error);
+            }
+            if saves {
+                self.counters.syncs.observe(began.elapsed());
             }
         }
         let mut restarts = Vec::new();

@@ -8,11 +8,13 @@
 //! | scribe | 1 | writes the decided files, and answers the calls that wait for them |
 //! | sender | 1 a peer | sends what is queued for the peer, and brings the answers back |
 //! | accept | 1 | takes connections |
-//! | connection | 1 a connection | reads a call, hands it to the driver, waits, writes the answer |
+//! | connection | 1 a connection | reads a call, hands it to the driver, waits, writes the answer; tells an open page |
+//! | page-look, page-ask | 1, and 1 a peer | asks the other nodes how they are, for an open page; ends when they have said |
 
 pub(crate) mod core;
 pub mod driver;
 mod intake;
+pub mod measure;
 mod scribe;
 pub mod status;
 mod witness;
@@ -39,11 +41,11 @@ use crate::rpc::access::Access;
 use crate::rpc::client::Calling;
 use crate::rpc::door::{self, Door};
 use crate::rpc::peers::Peers;
-use crate::rpc::service::Service;
 use crate::rpc::text;
 use crate::store::decided_files::{DecidedFiles, Line};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
+use crate::web::Web;
 use core::Core;
 use driver::{Driver, Input};
 use intake::Intake;
@@ -162,14 +164,20 @@ impl Node {
         let since = Instant::now();
         let core = Core { id, address, joined: join, lab, access, since, peers, ring, inbox, intake };
         let core = Arc::new(core);
-        let service = Arc::new(Service::new(core.clone()));
+        let web = Arc::new(Web::new(core.clone(), &calling).map_err(io("preparing the page"))?);
         let driver = thread::Builder::new()
             .name(format!("{id} driver"))
             .spawn(move || driver.run())
             .map_err(io("starting the driver"))?;
         // Nodes that are known by name call each other by name.
-        let options = door::Options { allowed_hosts: known_hosts, tls, ..door::Options::default() };
-        let door = Door::open(listener, options, service).map_err(io("opening the door"))?;
+        let options = door::Options {
+            allowed_hosts: known_hosts,
+            // A page of another site whose name is rebound to loopback sends that name, and gets nothing.
+            loopback_only: address.ip().is_loopback(),
+            tls,
+            ..door::Options::default()
+        };
+        let door = Door::open(listener, options, web).map_err(io("opening the door"))?;
         Ok(Self { core, door, driver: Mutex::new(Some(driver)) })
     }
 

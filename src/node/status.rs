@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::measure::Histogram;
 use crate::protocol::durable::Remembered;
 use crate::protocol::strong::Strong;
 use crate::protocol::types::{Ballot, Instance, NodeId};
@@ -112,4 +113,12 @@ pub struct Counters {
     pub batches: u64,
     /// Records written in them.
     pub records: u64,
+    /// How long the transactions took that were synced.
+    pub syncs: Histogram,
+    /// Leaders seen, or the same one again in a later epoch.
+    pub leader_changes: u64,
+    /// Clients' commands that were not applied, as far as is known here.
+    pub commands_failed: u64,
+    /// Clients' reads that no leader confirmed.
+    pub reads_failed: u64,
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,6 +19,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 use super::transport::PlainConnector;
+use crate::node::measure::Histogram;
 use crate::xmlrpc::{DecodeError, EncodeError, Fault, Limits, from_response, to_call};
 
 /// A reply may be somewhat larger than a call: it carries what calls brought, and more around it.
@@ -34,6 +37,20 @@ pub struct Client {
     url: String,
     authorization: Option<String>,
     limits: Limits,
+    traffic: Arc<Traffic>,
+}
+
+/// What a client, with all its copies, has sent and received.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes of the bodies of calls.
+    pub sent: AtomicU64,
+    /// Bytes of the bodies of answers.
+    pub received: AtomicU64,
+    /// Calls that got no answer.
+    pub failures: AtomicU64,
+    /// How long the answers took.
+    pub round_trips: Mutex<Histogram>,
 }
 
 /// How calls are made.
@@ -141,7 +158,19 @@ impl Client {
             None => (Agent::with_parts(config.build(), PlainConnector, address_known), "http"),
         };
         let limits = Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() };
-        Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, limits }
+        Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, limits, traffic: Arc::default() }
+    }
+
+    /// A client of the same node, over the same connections, with another `Authorization` header or none.
+    #[must_use]
+    pub fn naming(&self, authorization: Option<String>) -> Self {
+        Self { authorization, ..self.clone() }
+    }
+
+    /// What it has sent and received.
+    #[must_use]
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     /// Calls a method with a tuple of parameters.
@@ -203,6 +232,20 @@ impl Client {
 
     /// One HTTP exchange: the body, or the status if it is not 200.
     fn exchange(&self, body: &[u8]) -> Result<Result<Vec<u8>, u16>, Error> {
+        let began = Instant::now();
+        self.traffic.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
+        let answer = self.try_exchange(body);
+        match &answer {
+            Ok(answer) => {
+                self.traffic.received.fetch_add(answer.as_ref().map_or(0, Vec::len) as u64, Ordering::Relaxed);
+                self.traffic.round_trips.lock().observe(began.elapsed());
+            }
+            Err(_) => _ = self.traffic.failures.fetch_add(1, Ordering::Relaxed),
+        }
+        answer
+    }
+
+    fn try_exchange(&self, body: &[u8]) -> Result<Result<Vec<u8>, u16>, Error> {
         let mut request = self.agent.post(&self.url).header("Content-Type", "text/xml");
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);

@@ -16,7 +16,7 @@ use log::{debug, info, warn};
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::Serialize;
 
-use super::client::{CallError, Calling, Client};
+use super::client::{CallError, Calling, Client, Traffic};
 use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
@@ -136,6 +136,7 @@ pub(crate) struct Peers {
 struct End {
     address: String,
     queue: Arc<Queue>,
+    traffic: Arc<Traffic>,
 }
 
 impl Peers {
@@ -170,13 +171,14 @@ impl Peers {
     fn open(&self, peer: NodeId, address: String) -> io::Result<End> {
         let (me, queue) = (self.me, Arc::new(Queue::default()));
         let client = Client::calling(&address, &self.calling);
+        let traffic = client.traffic();
         let (links, ring, inbox) = (self.links.clone(), self.ring.clone(), self.inbox.clone());
         let line = Line { me, peer, client, queue: queue.clone(), links, ring, inbox, is_up: true };
         let thread = thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?;
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);
-        Ok(End { address, queue })
+        Ok(End { address, queue, traffic })
     }
 
     /// From now on there are lines to these, and to those who founded the cluster: others are closed, and what waits for
@@ -220,6 +222,16 @@ impl Peers {
     /// Passes a message through the gates: the driver's way for what a node sends to itself.
     pub(crate) fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
         self.gates.admit(outgoing, |held| self.befalls(Happening::Hold, held))
+    }
+
+    /// The nodes that this one speaks to, and where they listen.
+    pub(crate) fn addresses(&self) -> BTreeMap<NodeId, String> {
+        self.lines.read().iter().map(|(&peer, end)| (peer, end.address.clone())).collect()
+    }
+
+    /// What was sent to each peer, and received from it in answer.
+    pub(crate) fn traffic(&self) -> BTreeMap<NodeId, Arc<Traffic>> {
+        self.lines.read().iter().map(|(&peer, end)| (peer, end.traffic.clone())).collect()
     }
 
     /// The gates, for the lab. What they let go is to be handed to [`Peers::release`].

@@ -1,4 +1,4 @@
-//! What a node serves at its door: every call is started, and then waited for, so that the calls of a multicall run
+//! What a node answers to calls: every call is started, and then waited for, so that the calls of a multicall run
 //! together.
 
 use std::any::Any;
@@ -10,18 +10,16 @@ use std::time::{Duration, Instant};
 
 use log::error;
 use serde::de::{DeserializeSeed, Deserializer};
-use tiny_http::Method as Verb;
 
 use super::access::Grant;
 use super::answers::{
     Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
 };
-use super::door;
 use super::faults::{
     BAD_OPTION, FAULTS, FORBIDDEN, FULL, IGNORED, NO_MEMBER, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE,
     UNAVAILABLE, UNKNOWN,
 };
-use super::introspect::{PAGE_POLICY, capabilities, page};
+use super::introspect::capabilities;
 use super::methods::{METHODS, Method, ProposeOptions, Request};
 use super::multicall::{self, OneCall};
 use super::peers::Kind;
@@ -68,45 +66,13 @@ enum Started {
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
 }
 
-impl door::Service for Service {
-    fn answer(&self, request: &door::Request<'_>) -> door::Reply {
-        let Some(grant) = self.core.access.check(request.headers.value("Authorization")) else {
-            let text = "Name yourself: http://NAME:SECRET@HOST:PORT. 'synod credentials' makes names and secrets.\n";
-            return door::Reply::text(401_u16, text).with_header("WWW-Authenticate", "Basic realm=\"synod\"");
-        };
-        if request.method == Verb::Post {
-            return door::Reply::xml(self.call(request.body, grant));
-        }
-        match request.path {
-            "/RPC2" => {
-                let page = page(&self.core.id.to_string(), &self.core.address.to_string());
-                door::Reply::new(200_u16, "text/html; charset=utf-8", page)
-                    .with_header("Content-Security-Policy", PAGE_POLICY)
-                    .with_header("X-Content-Type-Options", "nosniff")
-            }
-            "/" => door::Reply::text(200, self.greeting()),
-            _ => door::Reply::text(404, "There is nothing here. XML-RPC calls are POSTed to /RPC2.\n".to_owned()),
-        }
-    }
-}
-
 impl Service {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self { core, limits: Limits::default(), multicall: Default::default(), panics: AtomicU64::new(0) }
     }
 
-    fn greeting(&self) -> String {
-        format!(
-            "This is node {} of a Synod cluster. It speaks XML-RPC:\n\n  from xmlrpc.client import ServerProxy\n  \
-             ServerProxy('http://{}').propose(5)\n\nMethods:\n{}",
-            self.core.id,
-            self.core.address,
-            METHODS.iter().map(|method| format!("  {}({})\n", method.name, method.usage)).collect::<String>()
-        )
-    }
-
     /// Answers the body of a POST with the body of the response, which is always XML-RPC.
-    fn call(&self, body: &[u8], grant: Grant) -> Vec<u8> {
+    pub(crate) fn call(&self, body: &[u8], grant: Grant) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         if let Err(fault) = guarded(&self.panics, || self.answer_into(body, grant, &mut out)) {
             out.clear();

@@ -133,6 +133,14 @@ impl Board {
         page(rows.map(|(id, post)| (*id, post.clone())), |(_, post)| post.text.len(), limit)
     }
 
+    /// The last posts, in order: as many as [`Board::list`] would give of them.
+    pub(super) fn newest(&self, limit: usize) -> Vec<(u64, Post)> {
+        let rows = self.posts.range::<u64>(..).rev();
+        let mut entries = page(rows.map(|(id, post)| (*id, post.clone())), |(_, post)| post.text.len(), limit).entries;
+        entries.reverse();
+        entries
+    }
+
     pub(super) const fn journal(&self) -> &Journal<BoardEvent> {
         &self.journal
     }

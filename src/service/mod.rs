@@ -287,6 +287,12 @@ impl Services {
         self.state.board.list(after, limit)
     }
 
+    /// The last posts, with their ids, in the leader's order: `limit` of them at most, and as many as one answer may hold.
+    #[must_use]
+    pub fn board_newest(&self, limit: usize) -> Vec<(u64, Post)> {
+        self.state.board.newest(limit)
+    }
+
     /// What happened on the board after the entry with counter `since`.
     ///
     /// # Errors

@@ -86,7 +86,7 @@ impl<K: Ord + Clone + Serialize, V: Clone + Serialize> Table<K, V> {
         self.rows.iter().map(|(key, row)| (key, &row.value))
     }
 
-    pub(super) fn range<Q: Ord + ?Sized>(&self, range: impl RangeBounds<Q>) -> impl Iterator<Item = (&K, &V)>
+    pub(super) fn range<Q: Ord + ?Sized>(&self, range: impl RangeBounds<Q>) -> impl DoubleEndedIterator<Item = (&K, &V)>
     where
         K: Borrow<Q>,
     {

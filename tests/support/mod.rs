@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod nodes;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -16,7 +16,7 @@ use super::reply::{ALLOW, Refusal, Reply};
 use super::seats::Seat;
 use super::tls::Session;
 use super::wire::{self, Silence, Stop, Wire};
-use super::{Options, Request, Service};
+use super::{Options, PULSE, Request, Service, Stream};
 
 /// What a connection keeps of its body and reply buffers between calls, in bytes.
 const KEPT_BYTES: usize = 16 << 10;
@@ -125,9 +125,13 @@ impl Connection {
         let head = self.read_head()?;
         self.calls += 1;
         self.head_only = head.method == Method::Head;
-        let plan = head.plan(&self.options)?;
+        let plan = head.plan(&self.options, |path| self.service.takes(path))?;
         self.read_body(&plan)?;
         let (mut reply, survived) = self.answer(&head);
+        if let Some(stream) = reply.stream.take() {
+            self.send_streaming(reply, head.version, stream)?;
+            return Ok(After::Close);
+        }
         reply.suit(head.headers());
         // A closing door still answers what has arrived already.
         let keep = plan.keep_alive && survived && (!self.seat.bell().rung() || self.wire.has_more(self.seat.bell()));
@@ -197,7 +201,8 @@ impl Connection {
             Method::Head => Method::Get,
             other => other.clone(),
         };
-        let request = Request { method, path: &head.path, headers: head.headers(), body: &self.body, peer: self.peer };
+        let (path, query, headers) = (&*head.path, &*head.query, head.headers());
+        let request = Request { method, path, query, headers, body: &self.body, peer: self.peer };
         // Unwind safe as far as we are concerned: the request is not looked at again. What the service shares between
         // calls is its own to keep consistent.
         match panic::catch_unwind(AssertUnwindSafe(|| self.service.answer(&request))) {
@@ -217,6 +222,37 @@ impl Connection {
             log::debug!("door: {} did not take its reply: {stop}", self.peer);
             Halt::Gone
         })
+    }
+
+    /// Sends a reply that has no length: its end is that of the connection.
+    fn send_streaming(&mut self, reply: Reply, version: HTTPVersion, stream: Box<dyn Stream>) -> Result<(), Halt> {
+        // Dropped before the reply is, whoever ends it: a service may count its streams.
+        let mut stream = stream;
+        self.out.clear();
+        reply.print_endless(version, &mut self.out);
+        self.wire.send(&self.out, self.options.write_deadline).map_err(|_| Halt::Gone)?;
+        self.shrink();
+        while !self.head_only && !self.seat.bell().rung() {
+            // Unwind safe as far as we are concerned: the stream is not asked again.
+            let Ok(piece) = panic::catch_unwind(AssertUnwindSafe(|| stream.next())) else {
+                log::error!("door: a stream to {} panicked; it ends", self.peer);
+                break;
+            };
+            let Some(piece) = piece else { break };
+            if !piece.is_empty() {
+                self.wire.send(&piece, self.options.write_deadline).map_err(|stop| {
+                    log::debug!("door: {} does not take its stream: {stop}", self.peer);
+                    Halt::Gone
+                })?;
+            }
+            match self.wire.wait_for_bytes(wire::deadline(PULSE), self.seat.bell()) {
+                Err(Silence::Idle) => {}
+                Err(Silence::Leave) => break,
+                // The client's end, or a request that comes too early: a stream answers one only.
+                Ok(()) | Err(Silence::Gone) => return Err(Halt::Leave),
+            }
+        }
+        Ok(())
     }
 
     /// Tells the client why.

@@ -1,6 +1,6 @@
 //! The head of a request: parsed, and judged before a byte of the body is read.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use tiny_http::{HTTPVersion, Method};
@@ -16,6 +16,8 @@ pub(super) struct Head {
     pub(super) method: Method,
     /// The path, without scheme, authority and query.
     pub(super) path: String,
+    /// What follows the `?`; empty if there is none.
+    pub(super) query: String,
     pub(super) version: HTTPVersion,
     text: Vec<u8>,
     fields: Vec<Field>,
@@ -57,7 +59,8 @@ impl Head {
         };
         let malformed = Refusal::new(400, "the request line is malformed");
         let method = parsed.method.and_then(|method| method.parse().ok()).ok_or(malformed)?;
-        let path = path_of(parsed.path.ok_or(malformed)?).to_owned();
+        let (path, query) = path_and_query(parsed.path.ok_or(malformed)?);
+        let (path, query) = (path.to_owned(), query.to_owned());
         let version = HTTPVersion(1, parsed.version.ok_or(malformed)?);
         let text = bytes[..len].to_vec();
         let field = |header: &httparse::Header<'_>| Field {
@@ -65,7 +68,7 @@ impl Head {
             value: range_of(header.value, bytes),
         };
         let fields = parsed.headers.iter().map(field).collect();
-        Ok(Some(Self { method, path, version, text, fields }))
+        Ok(Some(Self { method, path, query, version, text, fields }))
     }
 
     /// The length of the head in bytes, with the empty line at its end.
@@ -78,16 +81,16 @@ impl Head {
     }
 
     /// Decides whether the request may come in, and how its body will arrive. In order: what makes the rest of the
-    /// stream unintelligible, who is asking, what is asked for.
-    pub(super) fn plan(&self, options: &Options) -> Result<Plan, Refusal> {
+    /// stream unintelligible, who is asking, what is asked for. `takes` says to which paths one may POST.
+    pub(super) fn plan(&self, options: &Options, takes: impl Fn(&str) -> bool) -> Result<Plan, Refusal> {
         let headers = self.headers();
         let host = self.host()?;
         let framing = body::framing(headers, &self.version, options.max_body_bytes)?;
         guard_against_browsers(&self.method, host, headers, options)?;
         match self.method {
             Method::Get | Method::Head | Method::Options => {}
-            Method::Post if !matches!(self.path.as_str(), "/" | "/RPC2") => {
-                return Err(Refusal::new(404, "calls go to / or /RPC2"));
+            Method::Post if !takes(&self.path) => {
+                return Err(Refusal::new(404, "nothing here takes a POST; calls go to / or /RPC2"));
             }
             Method::Post if framing == Framing::Absent => {
                 return Err(Refusal::new(411, "a call needs a Content-Length or chunks"));
@@ -132,7 +135,7 @@ fn guard_against_browsers(
     options: &Options,
 ) -> Result<(), Refusal> {
     let own = host.and_then(Authority::parse);
-    if host.is_some() && !own.is_some_and(|own| is_own_name(own.name, &options.allowed_hosts)) {
+    if host.is_some() && !own.is_some_and(|own| is_own_name(own.name, options)) {
         return Err(Refusal::new(403, "this Host is not served here"));
     }
     let (own_scheme, usual_port) = if options.tls.is_some() { ("https", 443) } else { ("http", 80) };
@@ -152,11 +155,15 @@ fn guard_against_browsers(
 }
 
 /// Whether a `Host` can be us without any name server's word for it.
-fn is_own_name(name: &str, allowed: &[String]) -> bool {
+fn is_own_name(name: &str, options: &Options) -> bool {
     let bracketed = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    bracketed.map_or_else(|| name.parse::<Ipv4Addr>().is_ok(), |inner| inner.parse::<Ipv6Addr>().is_ok())
+    let address: Option<IpAddr> = match bracketed {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+        None => name.parse::<Ipv4Addr>().ok().map(IpAddr::from),
+    };
+    address.is_some_and(|address| !options.loopback_only || address.is_loopback())
         || name.eq_ignore_ascii_case("localhost")
-        || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        || options.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
 /// The parts of `host[:port]`.
@@ -183,14 +190,14 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The path of a request's target, which proxies may send with scheme and authority (RFC 9112, 3.2.2).
-fn path_of(target: &str) -> &str {
+/// The path of a request's target, which proxies may send with scheme and authority (RFC 9112, 3.2.2), and its query.
+fn path_and_query(target: &str) -> (&str, &str) {
     let path = match target.split_once("://") {
         Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest.find(['/', '?']).map_or("", |at| &rest[at..]),
         _ => target,
     };
-    let path = path.split('?').next().unwrap_or(path);
-    if path.is_empty() { "/" } else { path }
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    (if path.is_empty() { "/" } else { path }, query)
 }
 
 /// Where `part` stands in `whole`, of which it is a slice. An empty part may come from anywhere.
@@ -242,7 +249,8 @@ mod tests {
     fn plan(head: &str) -> Result<Plan, u16> {
         let options = Options { allowed_hosts: vec!["node1.example".to_owned()], ..Options::default() };
         let head = Head::parse(head.as_bytes(), &options).map_err(|refusal| refusal.status)?;
-        head.expect("the head is complete").plan(&options).map_err(|refusal| refusal.status)
+        let takes = |path: &str| path == "/";
+        head.expect("the head is complete").plan(&options, takes).map_err(|refusal| refusal.status)
     }
 
     /// The status of a POST with a length and these headers; 0 if it may come in.
@@ -304,6 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn a_door_on_loopback_answers_to_no_other_address() {
+        let options = Options { loopback_only: true, ..Options::default() };
+        for (name, is_own) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("[::1]", true),
+            ("192.168.0.7", false),
+            ("8.8.8.8", false),
+            ("[fe80::1]", false),
+            ("evil.example", false),
+        ] {
+            assert_eq!(is_own_name(name, &options), is_own, "{name}");
+        }
+        assert!(is_own_name("192.168.0.7", &Options::default()));
+    }
+
+    #[test]
+    fn only_paths_that_take_calls_are_posted_to() {
+        assert_eq!(plan("POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n"), Err(404));
+        assert!(plan("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok());
+    }
+
+    #[test]
     fn pages_of_other_sites_are_kept_out() {
         for (host, origin) in [
             ("localhost:1", "http://localhost:1"),
@@ -352,15 +384,16 @@ mod tests {
 
     #[test]
     fn targets_are_reduced_to_their_path() {
-        for (target, path) in [
-            ("/RPC2?a=/b", "/RPC2"),
-            ("http://localhost:1/RPC2?x", "/RPC2"),
-            ("http://localhost", "/"),
-            ("http://localhost?x", "/"),
-            ("/a://b", "/a://b"),
-            ("*", "*"),
+        for (target, path, query) in [
+            ("/RPC2?a=/b", "/RPC2", "a=/b"),
+            ("http://localhost:1/RPC2?x", "/RPC2", "x"),
+            ("http://localhost", "/", ""),
+            ("http://localhost?x", "/", "x"),
+            ("/a?b?c", "/a", "b?c"),
+            ("/a://b", "/a://b", ""),
+            ("*", "*", ""),
         ] {
-            assert_eq!(path_of(target), path, "{target}");
+            assert_eq!(path_and_query(target), (path, query), "{target}");
         }
     }
 }

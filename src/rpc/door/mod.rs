@@ -31,6 +31,9 @@
 //! - Every refusal by the door itself (a 4xx or 503 that the service did not choose) closes the connection: what
 //!   follows in the stream may be a body nobody wants to read, or the second half of a smuggled request.
 //! - An accept error, a panic in the service or a thread that cannot be started costs at most that connection.
+//! - A reply without end ([`Stream`]) holds its thread for as long as its service wants, or until the client leaves, the
+//!   client does not take a piece within the write deadline, or the door closes. How many there are is the service's to
+//!   bound.
 //! - A gzipped body counts with what comes out of it, and no more than the limit ever does.
 //!
 //! # How it closes
@@ -116,6 +119,8 @@ const SETTLE: Duration = Duration::from_millis(250);
 
 /// Connections that wait to be accepted; the kernel may allow fewer.
 const BACKLOG: i32 = 4096;
+/// How often a [`Stream`] is asked for its next piece.
+const PULSE: Duration = Duration::from_millis(100);
 
 /// The limits of a [`Door`].
 #[derive(Clone, Debug)]
@@ -140,6 +145,8 @@ pub struct Options {
     /// Host names (without port) under which clients may call, besides `localhost` and every IP literal. Any other
     /// `Host` is answered 403, or else a page whose name is rebound to our address could call from a browser.
     pub allowed_hosts: Vec<String>,
+    /// Of the IP literals, serve only those of loopback: for a door that can be reached under no other.
+    pub loopback_only: bool,
     /// Speaks TLS if there is a configuration, as [`server_config`] makes it from files.
     pub tls: Option<Arc<ServerConfig>>,
 }
@@ -156,6 +163,7 @@ impl Default for Options {
             max_headers: 100,
             max_body_bytes: 4 << 20,
             allowed_hosts: Vec::new(),
+            loopback_only: false,
             tls: None,
         }
     }
@@ -163,10 +171,24 @@ impl Default for Options {
 
 /// What stands behind the door. It is called from many threads at once.
 pub trait Service: Send + Sync + 'static {
-    /// Answers one request: a POST to `/` or `/RPC2`, or a GET of any path.
+    /// Answers one request: a POST to a path that takes one, or a GET of any path.
     ///
     /// A panic is answered 500 and logged, and costs this connection only.
     fn answer(&self, request: &Request<'_>) -> Reply;
+
+    /// Whether a path takes POSTs. What does not is answered 404, before its body is read.
+    fn takes(&self, path: &str) -> bool {
+        matches!(path, "/" | "/RPC2")
+    }
+}
+
+/// A reply that has no end yet: what comes after its head, piece by piece, as it becomes known. The connection asks for
+/// the next piece ten times a second.
+pub trait Stream: Send {
+    /// The bytes that are there now, maybe none; `None` ends the reply, and with it the connection.
+    ///
+    /// It must not wait: meanwhile neither the client's end nor the door's closing would be noticed.
+    fn next(&mut self) -> Option<Vec<u8>>;
 }
 
 /// One request, complete, as a [`Service`] sees it.
@@ -176,6 +198,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// The path without the query, as it was sent, percent escapes and all.
     pub path: &'a str,
+    /// The query, without its `?`, as it was sent; empty if there was none.
+    pub query: &'a str,
     /// The header fields.
     pub headers: Headers<'a>,
     /// The body with its framing and its content coding removed; empty if there was none.

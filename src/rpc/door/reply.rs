@@ -6,10 +6,11 @@
 //! RFC 9110 (8.6) forbids. So it gets an unreachable threshold and no request headers, prints no body, and we finish
 //! the head ourselves.
 
-use std::io;
+use std::{fmt, io};
 
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
+use super::Stream;
 use super::gzip;
 use super::head::Headers;
 
@@ -21,7 +22,6 @@ pub(super) const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
 const RETRY_AFTER_S: &str = "1";
 
 /// The answer to one request.
-#[derive(Clone, Debug)]
 pub struct Reply {
     /// The status code.
     pub status: StatusCode,
@@ -30,6 +30,17 @@ pub struct Reply {
     /// The body, sent with its length. Left out for HEAD, 204 and 304.
     pub body: Vec<u8>,
     headers: Vec<Header>,
+    /// What follows in the place of a body, if it has no end yet.
+    pub(super) stream: Option<Box<dyn Stream>>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, content_type, body, headers, stream } = self;
+        let mut reply = f.debug_struct("Reply");
+        reply.field("status", status).field("content_type", content_type).field("body", body);
+        reply.field("headers", headers).field("is_stream", &stream.is_some()).finish()
+    }
 }
 
 impl Reply {
@@ -45,7 +56,12 @@ impl Reply {
 
     /// A body of any other type.
     pub fn new(status: impl Into<StatusCode>, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status: status.into(), content_type, body: body.into(), headers: Vec::new() }
+        Self { status: status.into(), content_type, body: body.into(), headers: Vec::new(), stream: None }
+    }
+
+    /// 200 with what comes from `stream`, for as long as something does. The connection ends with it.
+    pub fn stream(content_type: &'static str, stream: Box<dyn Stream>) -> Self {
+        Self { stream: Some(stream), ..Self::new(200_u16, content_type, "") }
     }
 
     /// Adds a header. What cannot stand in one (control characters, anything beyond ASCII) becomes a `?`, so that no
@@ -59,6 +75,11 @@ impl Reply {
             self.headers.extend(header(name, &value));
         }
         self
+    }
+
+    /// Whether a header of that name was added.
+    pub fn has_header(&self, name: &'static str) -> bool {
+        self.headers.iter().any(|header| header.field.equiv(name))
     }
 
     /// Gzips a body that is worth it, if the client takes that. Whether it does or not, caches learn that it matters.
@@ -83,22 +104,7 @@ impl Reply {
     /// Appends the whole reply to `out`. `connection` is the value of the header of that name, if any.
     pub(super) fn print(self, version: HTTPVersion, connection: Option<&str>, with_body: bool, out: &mut Vec<u8>) {
         let has_body = self.has_body();
-        let Self { status, content_type, body, headers: mut extra } = self;
-        let mut headers: Vec<Header> = header("Server", SERVER).into_iter().collect();
-        if !content_type.is_empty() {
-            headers.extend(header("Content-Type", content_type));
-        }
-        headers.append(&mut extra);
-        let length = if has_body { body.len() } else { 0 };
-        Response::new(status, headers, io::empty(), Some(length), None)
-            .with_chunked_threshold(usize::MAX)
-            .raw_print(&mut *out, version, &[], true, None)
-            .expect("a vector takes every write");
-        // The empty line; it comes back below.
-        out.truncate(out.len() - 2);
-        if !has_body && out.ends_with(b"Content-Length: 0\r\n") {
-            out.truncate(out.len() - b"Content-Length: 0\r\n".len());
-        }
+        let body = self.print_head(version, has_body, out);
         if let Some(connection) = connection {
             out.extend_from_slice(b"Connection: ");
             out.extend_from_slice(connection.as_bytes());
@@ -108,6 +114,33 @@ impl Reply {
         if has_body && with_body {
             out.extend_from_slice(&body);
         }
+    }
+
+    /// Appends the head of a reply whose body ends with the connection.
+    pub(super) fn print_endless(self, version: HTTPVersion, out: &mut Vec<u8>) {
+        self.print_head(version, false, out);
+        out.extend_from_slice(b"Connection: close\r\n\r\n");
+    }
+
+    /// Appends the head without the empty line, with the length of the body or without one, and gives the body back.
+    fn print_head(self, version: HTTPVersion, with_length: bool, out: &mut Vec<u8>) -> Vec<u8> {
+        let Self { status, content_type, body, headers: mut extra, stream: _ } = self;
+        let mut headers: Vec<Header> = header("Server", SERVER).into_iter().collect();
+        if !content_type.is_empty() {
+            headers.extend(header("Content-Type", content_type));
+        }
+        headers.append(&mut extra);
+        let length = if with_length { body.len() } else { 0 };
+        Response::new(status, headers, io::empty(), Some(length), None)
+            .with_chunked_threshold(usize::MAX)
+            .raw_print(&mut *out, version, &[], true, None)
+            .expect("a vector takes every write");
+        // The empty line; it comes back with the last header.
+        out.truncate(out.len() - 2);
+        if !with_length && out.ends_with(b"Content-Length: 0\r\n") {
+            out.truncate(out.len() - b"Content-Length: 0\r\n".len());
+        }
+        body
     }
 }
 

@@ -16,6 +16,8 @@ use super::{Door, Options, Reply, Request, Service};
 mod closing;
 /// Bodies that come and go gzipped.
 mod gzip;
+/// Replies without end.
+mod stream;
 /// The same with TLS in front.
 mod tls;
 
@@ -37,6 +39,7 @@ impl Service for Echo {
     fn answer(&self, request: &Request<'_>) -> Reply {
         match (&request.method, request.path, request.body) {
             (Method::Get, "/", _) => Reply::text(200_u16, "the page"),
+            (Method::Get, "/stream", _) => stream::count_to(request.query),
             (Method::Get, _, _) => Reply::text(404_u16, "no such page"),
             (_, _, b"panic") => panic!("as asked"),
             (_, _, b"large") => Reply::xml(vec![b'x'; 64 << 20]),

@@ -74,7 +74,8 @@ pub(in crate::rpc) static METHODS: &[Method] = &[
         &[&["array"], &["array", M]],
         "[options]",
         "The posts in the leader's order: an array of structs of id, text, author (node), epoch and counter; of 2 MiB of \
-         texts at most, so go on after the last. Options: limit (int), after (string, an id: only what comes after it).",
+         texts at most, so go on after the last. Options: limit (int), after (string, an id: only what comes after it), \
+         newest (boolean: the last posts instead of the first).",
     ),
     client(
         "board.strong.modify",

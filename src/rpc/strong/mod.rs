@@ -109,6 +109,9 @@ pub struct ReadOptions {
     /// Of a list: no more than so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Of the board's list: the last posts instead of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<bool>,
 }
 
 /// How new the state must be that a read sees.

@@ -351,7 +351,14 @@ fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Res
                 Some(Err(_)) => return Err(BAD_OPTION.fault("the option after is the id of a post here, such as '17'")),
             };
             let limit = options.limit.map_or(usize::MAX, |limit| limit as usize);
-            Answer::Posts(services.board_list(after, limit).entries.into_iter().map(row).collect())
+            let posts = match options.newest {
+                Some(true) if after > 0 => {
+                    return Err(BAD_OPTION.fault("the options after and newest exclude each other"));
+                }
+                Some(true) => services.board_newest(limit),
+                _ => services.board_list(after, limit).entries,
+            };
+            Answer::Posts(posts.into_iter().map(row).collect())
         }
         Read::File { name } => {
             let file = services.file_read(name).map_err(|refusal| refused(&refusal))?;

@@ -98,6 +98,10 @@ proptest! {
                 prop_assert_eq!(page.more, rest.len() > 1);
                 prop_assert_eq!(page.entries.first(), rest.first());
             }
+            for limit in 1..4 {
+                let newest = &model.posts[model.posts.len().saturating_sub(limit)..];
+                prop_assert_eq!(node.services.board_newest(limit), newest);
+            }
         }
         check_journal(&model.events, journal::Event::bytes, &node, |since, limit| node.services.board_watch(since, limit));
     }
