@@ -15,7 +15,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use synod::history::Options as CheckOptions;
-use synod::sim::{Filter, MAX_NODES, Options, Protocol};
+use synod::sim::{Filter, MAX_NODES, Protocol};
 
 use crate::command::help;
 
@@ -47,6 +47,9 @@ pub(crate) enum Action {
     /// Run one node in the foreground, until Ctrl-C or SIGTERM.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Show how a running cluster is, once or again and again.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
     /// Run a local cluster without a shell, for other programs to call, until Ctrl-C or SIGTERM.
     #[command(after_help = UP_EXAMPLES)]
     Up(LocalArgs),
@@ -71,9 +74,9 @@ pub(crate) enum Action {
 /// Which simulated clusters to run.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct SimArgs {
-    /// The protocol whose clients ask, and whose invariants are checked: paxos [default: all there are].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) protocol: Option<Protocol>,
+    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services).
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub(crate) protocol: Protocol,
 
     /// How many seeds to run, counted from --seed [default: 1 if a seed is given, else 1000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -87,9 +90,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_NODES)))]
     pub(crate) nodes: Option<u32>,
 
-    /// How many protocol steps things go wrong, before the clusters heal.
-    #[arg(long, value_name = "K", default_value_t = Options::default().steps)]
-    pub(crate) steps: u64,
+    /// How many protocol steps things go wrong, before the clusters heal [default: 1500; of the log 6000].
+    #[arg(long, value_name = "K")]
+    pub(crate) steps: Option<u64>,
 
     /// What may go wrong: all, none, or names with commas between them; crash=2..3 is the third crash only.
     #[arg(long, value_name = "LIST", default_value_t = Filter::default())]
@@ -173,6 +176,30 @@ pub(crate) struct LocalArgs {
     pub(crate) data: PathBuf,
 }
 
+/// Whose status to show, and how often.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// A node of the cluster; it knows the others.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8000", value_parser = to_address)]
+    pub(crate) connect: String,
+
+    /// The name to call the nodes by; its secret is read from the environment variable SYNOD_SECRET.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// Call the nodes with TLS, and trust certificates from these authorities, in PEM form.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Show it again every so many seconds, until Ctrl-C.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = to_pause)]
+    pub(crate) watch: Option<f64>,
+
+    /// How it is written to stdout.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
 /// How the shell runs.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct ShellArgs {
@@ -245,6 +272,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) lab: bool,
 
+    /// Do not keep the last events for 'trace', 'diagram' and 'explain'; 'trace on' starts it later.
+    #[arg(long)]
+    pub(crate) no_trace: bool,
+
     /// Who may call this node, and what: made by 'synod credentials add'. Needed to listen beyond 127.0.0.1.
     #[arg(long, value_name = "FILE", requires = "cluster_secret")]
     pub(crate) credentials: Option<PathBuf>,
@@ -305,6 +336,7 @@ impl Args {
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(args.shell.local.base_port, args.shell.local.nodes)?,
             None | Some(Action::Credentials { .. } | Action::Sim(_) | Action::Check(_)) => {}
+            Some(Action::Status(_)) => {}
             Some(Action::Up(local)) => check_ports(local.base_port, local.nodes)?,
             Some(Action::Bench(bench)) => check_ports(bench.own().base_port, bench.own().nodes)?,
             Some(Action::Serve(serve)) => check_members(serve)?,
@@ -359,6 +391,14 @@ fn check_members(serve: &ServeArgs) -> Result<(), clap::Error> {
 
 fn mistake(message: String) -> clap::Error {
     Args::command().error(ErrorKind::ValueValidation, message)
+}
+
+/// Seconds between two looks.
+fn to_pause(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0.1 to 3600 is wanted".to_owned()),
+    }
 }
 
 /// An address somebody can be reached at.
@@ -431,6 +471,12 @@ Exit codes: 0 valid, 1 invalid, 2 undecided, or there was nothing to check; the 
 Examples:
   synod check history.jsonl
   synod check --budget 20000000 history.jsonl";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  synod status                                       the cluster of the shell on this machine
+  synod status --watch                               every second, until Ctrl-C
+  synod status --connect 10.0.0.1:7001 --user alice --output json";
 
 const UP_EXAMPLES: &str = "\
 Examples:

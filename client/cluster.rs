@@ -60,6 +60,13 @@ pub(crate) struct Member {
     paused: bool,
 }
 
+impl Member {
+    /// Whether it was told to stand still, so that it cannot answer.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+}
+
 /// All nodes, by port.
 pub(crate) struct Cluster {
     members: BTreeMap<Port, Member>,
@@ -197,7 +204,7 @@ impl Cluster {
 
     /// Whether a node of ours was told to stand still.
     pub(crate) fn is_paused(&self, port: Port) -> bool {
-        self.members.get(&port).is_some_and(|member| member.paused)
+        self.members.get(&port).is_some_and(Member::is_paused)
     }
 
     /// Nodes of ours that have ended although nobody asked them to.

@@ -6,6 +6,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod help;
+pub(crate) mod seeing;
 pub(crate) mod services;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use faults::Fault;
 use help::{Help, Verb};
+use seeing::See;
 use services::Service;
 pub(crate) use usage::UsageError;
 use usage::shown;
@@ -148,6 +150,8 @@ pub(crate) enum Command {
         second_value: Literal,
         /// How many rounds they pre-empt each other, 1 to [`MAX_ROUNDS`]; only `livelock` takes it.
         rounds: Option<u32>,
+        /// Whether to draw it when it has ended.
+        diagram: bool,
     },
     /// Put all nodes back to their initial state.
     Restart,
@@ -159,6 +163,8 @@ pub(crate) enum Command {
     Start(Port),
     /// Break something, or mend it.
     Fault(Fault),
+    /// Show what happened.
+    See(See),
     /// Use a service on the replicated log.
     Service(Service),
     /// Wait.
@@ -175,15 +181,17 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Set { value, on } => write!(f, "set value {value} on {on}"),
-            Self::Race { race, first, second, first_value, second_value, rounds } => {
+            Self::Race { race, first, second, first_value, second_value, rounds, diagram } => {
                 write!(f, "{race} {first} {second} {first_value} {second_value}")?;
-                rounds.map_or(Ok(()), |rounds| write!(f, " {rounds}"))
+                rounds.map_or(Ok(()), |rounds| write!(f, " {rounds}"))?;
+                f.write_str(if *diagram { " --diagram" } else { "" })
             }
             Self::Restart => f.write_str("restart"),
             Self::Status => f.write_str("status"),
             Self::Crash(port) => write!(f, "crash {port}"),
             Self::Start(port) => write!(f, "start {port}"),
             Self::Fault(fault) => fault.fmt(f),
+            Self::See(see) => see.fmt(f),
             Self::Service(service) => service.fmt(f),
             Self::Sleep(duration) => write!(f, "sleep {}", decimal_seconds(*duration)),
             Self::Help(None) => f.write_str("help"),
@@ -222,6 +230,7 @@ impl<'a> Arguments<'a> {
             Verb::Race(race) => return self.race(race),
             Verb::Help => return self.topic(),
             Verb::Fault(verb) => return self.fault(verb).map(Command::Fault),
+            Verb::See(verb) => return self.see(verb).map(Command::See),
             Verb::Service(verb) => return self.service(verb).map(Command::Service),
             _ => {}
         }
@@ -233,7 +242,7 @@ impl<'a> Arguments<'a> {
             Verb::Status => Command::Status,
             Verb::History => Command::History,
             Verb::Exit => Command::Exit,
-            Verb::Set | Verb::Race(_) | Verb::Help | Verb::Fault(_) | Verb::Service(_) => {
+            Verb::Set | Verb::Race(_) | Verb::Help | Verb::Fault(_) | Verb::See(_) | Verb::Service(_) => {
                 unreachable!("returned above")
             }
         };
@@ -243,8 +252,10 @@ impl<'a> Arguments<'a> {
 
     /// `value <v> on <port>`, where only quotes keep `<v>` from being everything up to the last `on`.
     fn set(mut self) -> Result<Command, UsageError> {
-        if !self.words.next().is_some_and(|word| word.is("value")) {
-            return Err(self.error("after 'set' comes the word 'value'"));
+        match self.words.next() {
+            Some(word) if word.is("value") => {}
+            Some(word) if word.is("diagram") => return self.draw_races().map(Command::See),
+            _ => return Err(self.error("after 'set' comes the word 'value', or 'diagram'")),
         }
         if self.words.at_quote() {
             let value = self.value("value")?;
@@ -288,14 +299,19 @@ impl<'a> Arguments<'a> {
         let first_value = self.value("first value")?;
         let second_value = self.value("second value")?;
         let rounds = if race == Race::Livelock { self.rounds()? } else { None };
+        let diagram = self.words.clone().next().is_some_and(|word| word.is("--diagram"));
+        if diagram {
+            self.words.next();
+        }
         self.end()?;
-        Ok(Command::Race { race, first, second, first_value, second_value, rounds })
+        Ok(Command::Race { race, first, second, first_value, second_value, rounds, diagram })
     }
 
     fn rounds(&mut self) -> Result<Option<u32>, UsageError> {
-        let Some(word) = self.words.next() else {
+        let Some(word) = self.words.clone().next().filter(|word| !word.is("--diagram")) else {
             return Ok(None);
         };
+        self.words.next();
         match whole_number(word.raw) {
             Some(rounds @ 1..=MAX_ROUNDS) => Ok(Some(rounds)),
             _ => Err(self.error(&format!(

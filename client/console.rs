@@ -107,6 +107,11 @@ impl Console {
         }
     }
 
+    /// Writes to a terminal as it stands.
+    pub(crate) fn raw(&mut self, text: &str) {
+        self.write(text);
+    }
+
     fn write(&mut self, text: &str) {
         let mut stdout = io::stdout().lock();
         if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -18,6 +18,7 @@ use crate::cluster::{Cluster, ClusterError, Member};
 use crate::command::{Command, Literal, Port, UsageError};
 use crate::console::Console;
 use crate::scenario;
+use crate::seeing::Seeing;
 use crate::shell::{Executor, Printer, Status};
 use crate::strong::caller::Caller;
 use crate::strong::{Guard, Watches, log_json};
@@ -28,6 +29,8 @@ pub(crate) struct Lab {
     pub(crate) watches: Watches,
     pub(crate) cluster: Cluster,
     pub(crate) console: Console,
+    /// What it remembers of what happened.
+    pub(crate) seeing: Seeing,
     pub(crate) interrupted: Arc<AtomicBool>,
     /// For calls to all nodes at once: they block, so they have threads of their own.
     pub(crate) pool: rayon::ThreadPool,
@@ -42,13 +45,19 @@ pub(crate) struct Lab {
 impl Executor for Lab {
     fn run(&mut self, command: &Command) -> Status {
         for port in self.cluster.reap() {
+            self.note_death(port);
             self.console.error(&format!("node {port} has ended by itself; 'start {port}' starts it again"));
         }
+        self.note_run(command);
         let status = match command {
             Command::Set { value, on } => self.set(value, *on),
-            Command::Race { race, first, second, first_value, second_value, rounds } => {
+            Command::Race { race, first, second, first_value, second_value, rounds, diagram } => {
                 match (value_of(first_value), value_of(second_value)) {
-                    (Ok(v1), Ok(v2)) => scenario::run(self, *race, (*first, *second), (v1, v2), *rounds),
+                    (Ok(v1), Ok(v2)) => {
+                        let status = scenario::run(self, *race, (*first, *second), (v1, v2), *rounds);
+                        self.draw_race(*diagram);
+                        status
+                    }
                     (Err(error), _) | (_, Err(error)) => self.cannot_send(&error),
                 }
             }
@@ -56,6 +65,7 @@ impl Executor for Lab {
             Command::Status => self.status(),
             Command::Crash(port) => self.crash(*port),
             Command::Start(port) => self.start(*port),
+            Command::See(see) => self.see(see),
             Command::Fault(fault) => self.fault(fault),
             Command::Service(service) => self.service(service),
             // The shell keeps these for itself.
@@ -211,8 +221,10 @@ impl Lab {
     }
 
     fn crash(&mut self, port: Port) -> Status {
+        self.keep_last_words(port);
         match self.cluster.crash(port) {
             Ok(()) => {
+                self.note_death(port);
                 self.console.say(format!("Node {port} was killed. What it had promised and accepted is on its disk."));
                 Status::Done
             }

@@ -11,6 +11,7 @@ mod execute;
 mod faults;
 mod logging;
 mod scenario;
+mod seeing;
 mod serve;
 mod shell;
 mod simulate;
@@ -18,16 +19,20 @@ mod strong;
 
 use std::env;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use args::{Action, Args, ShellArgs};
+use args::{Action, Args, Output, ShellArgs, StatusArgs};
 use cluster::{Cluster, ClusterError};
+use command::Command;
 use console::Console;
 use execute::Lab;
-use shell::{Source, Status};
+use seeing::Seeing;
+use shell::{Executor, Source, Status};
 use strong::caller::Caller;
 use strong::{Watches, fence_of_environment};
 use synod::rpc::access::basic;
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
     let status = match &args.action {
         None => run_shell(&args.shell),
         Some(Action::Serve(args)) => serve::serve(args),
+        Some(Action::Status(args)) => status(args),
         Some(Action::Up(args)) => serve::up(args),
         Some(Action::Sim(args)) => simulate::run(args),
         Some(Action::Bench(args)) => bench::run(args),
@@ -64,9 +70,29 @@ fn run_shell(args: &ShellArgs) -> Status {
         log::warn!("Ctrl-C will end the shell: {error}");
     }
     let cluster = match &args.connect {
-        Some(address) => calling(args).and_then(|calling| Cluster::connect(address, &calling)),
+        Some(address) => calling(args.user.as_deref(), args.tls_ca.as_deref())
+            .and_then(|calling| Cluster::connect(address, &calling)),
         None => Cluster::open(&args.local),
     };
+    let script_on_stdin = matches!(&source, Source::Lines(_, name) if name == Source::STDIN);
+    let mut lab = match open(cluster, console, interrupted.clone(), script_on_stdin) {
+        Ok(lab) => lab,
+        Err(status) => return status,
+    };
+    if matches!(source, Source::Terminal) {
+        let greeting = greeting(&lab.cluster);
+        lab.console.say(greeting);
+    }
+    shell::run(source, &mut lab, args.keep_going, history_file(), &interrupted)
+}
+
+/// What commands work on, once there is a cluster.
+fn open(
+    cluster: Result<Cluster, ClusterError>,
+    mut console: Console,
+    interrupted: Arc<AtomicBool>,
+    script_on_stdin: bool,
+) -> Result<Lab, Status> {
     let opened = cluster.and_then(|cluster| {
         // A race makes two calls that block, and asks all nodes meanwhile.
         let threads = cluster.ports().len() + 2;
@@ -76,29 +102,53 @@ fn run_shell(args: &ShellArgs) -> Status {
         let caller = caller(&cluster)?;
         Ok((cluster, pool, caller))
     });
-    let (cluster, pool, caller) = match opened {
-        Ok(opened) => opened,
+    match opened {
+        Ok((cluster, pool, caller)) => Ok(Lab {
+            watches: Watches::default(),
+            cluster,
+            console,
+            seeing: Seeing::default(),
+            interrupted,
+            pool,
+            caller,
+            script_on_stdin,
+            guard: None,
+        }),
         Err(error) => {
             console.error(&error.to_string());
-            return console.end("", Status::Unavailable);
+            Err(console.end("", Status::Unavailable))
         }
-    };
-    let script_on_stdin = matches!(&source, Source::Lines(_, name) if name == Source::STDIN);
-    let mut lab = Lab {
-        watches: Watches::default(),
-        cluster,
-        console,
-        interrupted: interrupted.clone(),
-        pool,
-        caller,
-        script_on_stdin,
-        guard: None,
-    };
-    if matches!(source, Source::Terminal) {
-        let greeting = greeting(&lab.cluster);
-        lab.console.say(greeting);
     }
-    shell::run(source, &mut lab, args.keep_going, history_file(), &interrupted)
+}
+
+/// `synod status`: the shell's command of this name, of a cluster that runs; again and again if wanted.
+fn status(args: &StatusArgs) -> Status {
+    const CLEAR: &str = "\x1b[H\x1b[2J";
+    let interrupted = Arc::new(AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone()) {
+        log::warn!("Ctrl-C will end this at once: {error}");
+    }
+    let calling = calling(args.user.as_deref(), args.tls_ca.as_deref());
+    let cluster = calling.and_then(|calling| Cluster::connect(&args.connect, &calling));
+    let mut lab = match open(cluster, Console::new(args.output), interrupted.clone(), false) {
+        Ok(lab) => lab,
+        Err(status) => return status,
+    };
+    let clears = args.output == Output::Text && std::io::stdout().is_terminal();
+    loop {
+        if args.watch.is_some() && clears {
+            lab.console.raw(CLEAR);
+        }
+        let status = lab.run(&Command::Status);
+        let Some(pause) = args.watch else { return status };
+        let until = Instant::now() + Duration::from_secs_f64(pause);
+        while Instant::now() < until {
+            if interrupted.load(Ordering::Relaxed) || lab.is_reader_gone() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())));
+        }
+    }
 }
 
 /// Whoever calls the services for this shell, under a name that no other shell has.
@@ -109,9 +159,9 @@ fn caller(cluster: &Cluster) -> Result<Caller, ClusterError> {
 }
 
 /// How the shell calls nodes that it has not started.
-fn calling(args: &ShellArgs) -> Result<Calling, ClusterError> {
-    let authorization = args.user.as_ref().map(|user| basic(user, &env::var("SYNOD_SECRET").unwrap_or_default()));
-    let authorities = args.tls_ca.as_deref().map(serve::authorities).transpose().map_err(ClusterError::NotOurs)?;
+fn calling(user: Option<&str>, tls_ca: Option<&Path>) -> Result<Calling, ClusterError> {
+    let authorization = user.map(|user| basic(user, &env::var("SYNOD_SECRET").unwrap_or_default()));
+    let authorities = tls_ca.map(serve::authorities).transpose().map_err(ClusterError::NotOurs)?;
     Ok(Calling { timeout: cluster::TIMEOUT, authorization, authorities })
 }
 

@@ -60,8 +60,18 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let tls = tls.map(|(cert, key)| server_config(cert, key)).transpose().map_err(|error| usage(error.to_string()))?;
     // A lab shows the lecture's messages, to all, and none that nobody asked for; a service saves what it can.
     let paxos = if args.lab { paxos::Options::default() } else { paxos::Options::default().for_service() };
-    let settings =
-        Settings { id, members, data, lab: args.lab, access, tls, calling, paxos, strong: strong::Options::default() };
+    let settings = Settings {
+        id,
+        members,
+        data,
+        lab: args.lab,
+        trace: !args.no_trace,
+        access,
+        tls,
+        calling,
+        paxos,
+        strong: strong::Options::default(),
+    };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {

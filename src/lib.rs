@@ -53,7 +53,7 @@
 //! | `web` | the page, its forms and its live panels; health and metrics |
 //! | [`store`] | what a node remembers: SQLite, its twin in memory, the decided files |
 //! | [`node`] | the driver, and the assembly and disassembly of a node |
-//! | [`lab`] | what only a lab node does: gates |
+//! | [`lab`] | gates and links that fail on demand; what happened: its trace, its pictures, its explanations |
 //! | [`sim`] | the world in which the same protocols run simulated |
 //! | `mutants` | only in tests: defects put in on purpose, and the proof that each is found |
 //! | [`history`] | what clients saw: a recorder, and a checker for linearizability |

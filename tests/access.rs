@@ -107,6 +107,8 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
         }
         "propose" => vec!["x".into()],
         "lab.gate.hold" | "lab.gate.release" => vec!["learn".into(), to],
+        "lab.trace" => vec![number(0), number(0)],
+        "lab.trace.switch" => vec![true.into()],
         "lab.link.cut" => vec![number(1)],
         "lab.link.delay" | "lab.link.drop" => vec![number(1), number(0)],
         "lab.gate.wait" => vec!["learn".into(), to, number(0), number(0)],

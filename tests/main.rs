@@ -17,6 +17,7 @@
 //! - [`python`]: does Python's stock client see the same?
 //! - [`simulate`]: what does `synod sim` print, and does what it found show itself again?
 //! - [`door`]: hostile bytes, few descriptors and a stop under load, met by a real node.
+//! - [`seeing`]: is what happened kept, joined in causal order, drawn, explained and saved?
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
 //! - [`web`]: the page without scripts: its forms, its live events, who may not use them; health and metrics.
@@ -35,6 +36,7 @@ mod histories;
 mod links;
 mod python;
 mod races;
+mod seeing;
 mod services;
 mod sessions;
 mod shell;

@@ -11,7 +11,7 @@ use crate::support::process::Ran;
 use crate::support::shell::{Place, Shell};
 
 /// Every command, and the words that stand for it.
-const COMMANDS: [(&str, &[&str]); 44] = [
+const COMMANDS: [(&str, &[&str]); 48] = [
     ("set", &["SET"]),
     ("A_wins", &["a_wins"]),
     ("B_wins", &["b_WINS"]),
@@ -56,6 +56,10 @@ const COMMANDS: [(&str, &[&str]); 44] = [
     ("pause", &[]),
     ("resume", &[]),
     ("faults", &[]),
+    ("trace", &["Trace"]),
+    ("diagram", &[]),
+    ("explain", &["EXPLAIN"]),
+    ("happened-before", &[]),
 ];
 
 #[test]

@@ -51,7 +51,7 @@ fn a_violation_is_told_shrunk_and_written_down() {
 
     let text = fs::read_to_string(&file).unwrap();
     let events: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(events[0]["synod_trace"], 1);
+    assert_eq!(events[0]["synod_trace"], 2);
     assert_eq!(events.last().unwrap()["kind"], "violation");
     // What it says to type shows the same.
     let second = dir.path().join("again.jsonl");

@@ -101,6 +101,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) keys: u32,
 
+    /// Measure what it costs that nodes keep what happens: five times with it and five times without, in turns.
+    #[arg(long)]
+    pub(crate) trace_cost: bool,
+
     /// Print one JSON object on a line.
     #[arg(long)]
     pub(crate) json: bool,
@@ -197,6 +201,7 @@ Examples:
   synod bench --workload get --clients 64 --nodes 5 --json
   synod bench --workload multicall --batch 100 --data /mnt/disk
   synod bench --connect 127.0.0.1:8000 --at any      load on a cluster that runs; what it writes stays there
+  synod bench --clients 64 --trace-cost              the same load with and without the nodes' traces, and the ratio
   synod bench failover --rounds 5 --how stop         stop the leader five times
 
 Own nodes are processes of this program, in service mode, each syncing to disk; they are gone at the end. Results go to

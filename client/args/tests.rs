@@ -68,7 +68,7 @@ fn mistakes_exit_with_2_and_say_what_is_wrong() {
         ("--connect h:+80", "up to 65535"),
         ("-c status -f script", "cannot be used with"),
         ("--output xml", "possible values: text, json"),
-        ("status", "'status' is a command of the shell"),
+        ("restart", "'restart' is a command of the shell"),
         ("SET value 5 on 8000", "synod -c 'SET ...'"),
         ("nonsense", "unrecognized subcommand"),
         ("--nodes 3 up", "--nodes is for the shell"),

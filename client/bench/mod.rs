@@ -11,6 +11,7 @@ mod site;
 mod template;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod workload;
 
 use std::env;
@@ -106,6 +107,9 @@ fn load(args: &LoadArgs, interrupted: &AtomicBool) -> Result<Status, Failure> {
         None => Site::start(&args.own)?,
     };
     site.nodes.wait_for_leader(None, None, interrupted)?;
+    if args.trace_cost {
+        return trace::run(&site, args, interrupted);
+    }
     let plan = Plan { args, run: run_name() };
     load::fill(&site.nodes, &plan, interrupted)?;
     let measured = load::run(&site.nodes, &plan, interrupted)?;

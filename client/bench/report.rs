@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::failover::{Outcome, Round};
 use super::load::Measured;
+use super::trace::Cost;
 use crate::args::{At, FailoverArgs, How, LoadArgs, Workload};
 
 /// What a load measured.
@@ -59,6 +60,34 @@ fn described(args: &LoadArgs) -> String {
         Workload::Multicall => format!("multicalls of {} puts", args.batch),
         workload => format!("'{}'", name_of(workload)),
     }
+}
+
+/// What the nodes' traces cost.
+pub(super) fn trace(args: &LoadArgs, cost: &Cost) {
+    let (with, without) = (median(&cost.with), median(&cost.without));
+    let ratio = if without > 0.0 { with / without } else { 0.0 };
+    if args.json {
+        return line(json!({
+            "ops_per_second_with": with,
+            "ops_per_second_without": without,
+            "ratio": ratio,
+            "with": cost.with,
+            "without": cost.without,
+            "workload": name_of(args.workload),
+            "clients": args.clients,
+            "seconds": args.seconds,
+        }));
+    }
+    let turns = |values: &[f64]| values.iter().map(|value| format!("{value:.0}")).collect::<Vec<_>>().join(" ");
+    line(format_args!(
+        "{} from {} clients, {} s a turn; operations a second:",
+        described(args),
+        args.clients,
+        args.seconds
+    ));
+    line(format_args!("with traces     {with:.0}  ({})", turns(&cost.with)));
+    line(format_args!("without         {without:.0}  ({})", turns(&cost.without)));
+    line(format_args!("ratio of the medians: {ratio:.3}"));
 }
 
 /// How a round of losing the leader went.

@@ -1,10 +1,12 @@
 //! What the shell says about itself: one table that drives `help`, hints, completion and the parser's choice.
 
 mod faults;
+mod seeing;
 mod services;
 
 use super::Race;
 use super::faults::FaultVerb;
+use super::seeing::SeeVerb;
 use super::services::ServiceVerb;
 
 /// Which command a row of the table is about.
@@ -24,6 +26,8 @@ pub(crate) enum Verb {
     Start,
     /// One about what breaks.
     Fault(FaultVerb),
+    /// One about what happened.
+    See(SeeVerb),
     /// One about the services.
     Service(ServiceVerb),
     /// `sleep`
@@ -56,10 +60,11 @@ pub(crate) struct Help {
 /// Every command, in the order in which `help` lists them.
 pub(crate) const COMMANDS: &[Help] = &all();
 
-const TABLES: [&[Help]; 4] = [&LAB, &faults::FAULTS, &services::SERVICES, &SHELL];
+const TABLES: [&[Help]; 5] = [&LAB, &seeing::SEEING, &faults::FAULTS, &services::SERVICES, &SHELL];
+const COUNT: usize = LAB.len() + seeing::SEEING.len() + faults::FAULTS.len() + services::SERVICES.len() + SHELL.len();
 
-const fn all() -> [Help; LAB.len() + faults::FAULTS.len() + services::SERVICES.len() + SHELL.len()] {
-    let mut all = [LAB[0]; LAB.len() + faults::FAULTS.len() + services::SERVICES.len() + SHELL.len()];
+const fn all() -> [Help; COUNT] {
+    let mut all = [LAB[0]; COUNT];
     // Iterators are not for constants yet.
     let (mut at, mut table) = (0, 0);
     while table < TABLES.len() {
@@ -336,7 +341,8 @@ board, keys and locks, which survive the death of a minority.
 ";
 
 const CONCLUSION: &str = "\
-Start with 'set value 5 on 8000', then 'status'; then 'restart' and a race.
+Start with 'set value 5 on 8000', then 'status' and 'explain'; then 'restart', a
+race and 'diagram'.
 Or with 'put color blue', 'leader', a 'crash' of that node, and 'get color'.
 Commands may be typed in any case, values are kept as typed, and a line that
 starts with '#' is a comment. 'help <command>' explains one command.

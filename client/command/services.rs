@@ -191,7 +191,7 @@ fn lock(
 }
 
 /// `text` as one word that means it, where a word is a text and never a number.
-fn word_of(text: &str) -> String {
+pub(super) fn word_of(text: &str) -> String {
     let bare = !text.is_empty()
         && text != "--"
         && !text.starts_with(['"', '\''])
@@ -294,7 +294,7 @@ impl Arguments<'_> {
     }
 
     /// One word that is a text, whatever it looks like.
-    fn text(&mut self, what: &str) -> Result<String, UsageError> {
+    pub(super) fn text(&mut self, what: &str) -> Result<String, UsageError> {
         self.value(what).map(text_of)
     }
 
@@ -331,7 +331,7 @@ impl Arguments<'_> {
     }
 
     /// One of these words, in any case.
-    fn keyword(&mut self, known: &[&'static str]) -> Result<&'static str, UsageError> {
+    pub(super) fn keyword(&mut self, known: &[&'static str]) -> Result<&'static str, UsageError> {
         let word = self.words.next();
         known.iter().copied().find(|known| word.is_some_and(|word| word.is(known))).ok_or_else(|| {
             let known: Vec<String> = known.iter().map(|known| format!("'{known}'")).collect();

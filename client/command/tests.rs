@@ -1,6 +1,7 @@
 //! The language, line by line.
 
 mod faults;
+mod seeing;
 mod services;
 
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn set(value: Literal, on: u32) -> Command {
 
 fn race(race: Race, values: [Literal; 2], rounds: Option<u32>) -> Command {
     let [first_value, second_value] = values;
-    Command::Race { race, first: port(8000), second: port(8001), first_value, second_value, rounds }
+    Command::Race { race, first: port(8000), second: port(8001), first_value, second_value, rounds, diagram: false }
 }
 
 fn check(lines: &[(&str, Command)]) {
@@ -295,9 +296,10 @@ fn races_with_ports() -> impl Strategy<Value = Command> {
     (0..4usize, ports(), ports(), literals(), literals(), prop::option::of(1..=MAX_ROUNDS))
         .prop_filter("two nodes", |(_, first, second, ..)| first != second)
         .prop_map(|(race, first, second, first_value, second_value, rounds)| {
+            let diagram = first.number() % 2 == 0;
             let race = Race::ALL[race];
             let rounds = rounds.filter(|_| race == Race::Livelock);
-            Command::Race { race, first, second, first_value, second_value, rounds }
+            Command::Race { race, first, second, first_value, second_value, rounds, diagram }
         })
 }
 

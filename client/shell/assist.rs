@@ -3,8 +3,10 @@
 use crate::command::Port;
 use crate::command::faults::FaultVerb;
 use crate::command::help::{self, COMMANDS, Help, Verb};
+use crate::command::seeing::SeeVerb;
 use crate::command::services::ServiceVerb as V;
 use crate::command::words::{Shape, Word, Words};
+use synod::lab::explain::questions::Question;
 
 /// What the word before byte `pos` could become: where that word starts, and what to put there. A candidate that wants
 /// another word behind it ends in a space.
@@ -82,7 +84,8 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
         return Vec::new();
     };
     match (help.verb, done.len()) {
-        (Verb::Set, 1) => vec!["value ".to_owned()],
+        (Verb::Set, 1) => vec!["value ".to_owned(), "diagram ".to_owned()],
+        (Verb::Set, 2) if done[1].is("diagram") => vec!["on".to_owned(), "off".to_owned()],
         (Verb::Set, _) => match missing_of_set(done) {
             Some("on <port>") => vec!["on ".to_owned()],
             Some("<port>") => ports.iter().map(Port::to_string).collect(),
@@ -104,6 +107,9 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
             Verb::Crash | Verb::Start | Verb::Service(V::Elect) | Verb::Fault(FaultVerb::Pause | FaultVerb::Resume),
             1,
         ) => ports.iter().map(Port::to_string).collect(),
+        (Verb::See(SeeVerb::Trace), 1) => ["on", "off", "clear", "save ", "show"].map(str::to_owned).to_vec(),
+        (Verb::See(SeeVerb::Diagram), 1) => vec!["all".to_owned(), "--from ".to_owned()],
+        (Verb::See(SeeVerb::Explain), 1) => Question::ALL.iter().map(|(word, _)| (*word).to_owned()).collect(),
         (Verb::Help, 1) => commands(typed, false),
         _ => Vec::new(),
     }

@@ -216,7 +216,10 @@ fn completion() {
     check_completion("Q|", 0, &["quit"]);
     check_completion("zzz|", 0, &[]);
     check_completion("se| value", 0, &["set "]);
-    check_completion("set |", 4, &["value "]);
+    check_completion("set |", 4, &["value ", "diagram "]);
+    check_completion("set diagram o|", 12, &["on", "off"]);
+    check_completion("explain |", 8, &["roles", "adopt", "ballots", "majority", "livelock"]);
+    check_completion("trace s|", 6, &["save ", "show"]);
     check_completion("set V|", 4, &["value "]);
     check_completion("set value |", 10, &[]);
     check_completion("set value 5 |", 12, &["on "]);

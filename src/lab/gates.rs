@@ -62,9 +62,9 @@ impl Gates {
         self.any.store(true, Ordering::Release);
     }
 
-    /// Passes a message, or keeps it.
+    /// Passes a message, or keeps it, which whoever asks is told.
     #[must_use]
-    pub fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
+    pub fn admit(&self, outgoing: Outgoing, keeps: impl FnOnce(&Outgoing)) -> Option<Outgoing> {
         if !self.any.load(Ordering::Acquire) {
             return Some(outgoing);
         }
@@ -73,6 +73,7 @@ impl Gates {
             return Some(outgoing);
         };
         if gate.held.len() < MAX_HELD {
+            keeps(&outgoing);
             gate.held.push_back((Instant::now(), outgoing));
         }
         self.changed.notify_all();

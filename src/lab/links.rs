@@ -13,8 +13,7 @@ use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::protocol::Message;
-use crate::protocol::host::Sender;
+use crate::node::driver::Arrival;
 use crate::protocol::types::NodeId;
 use crate::rpc::peers::Outgoing;
 
@@ -50,11 +49,11 @@ struct Link {
 
 /// A message under way for longer than usual.
 #[derive(Debug)]
-pub enum Late {
+pub(crate) enum Late {
     /// One of this node.
     Leaves(Outgoing),
     /// An answer that came back with a call of this node.
-    Arrives(Sender, Message),
+    Arrives(Arrival),
 }
 
 /// What becomes of a message.
@@ -154,7 +153,7 @@ impl Links {
     }
 
     /// Keeps a message until it is due; false if too many are late already, and it is lost.
-    pub fn postpone(&self, late: Late, delay: Duration) -> bool {
+    pub(crate) fn postpone(&self, late: Late, delay: Duration) -> bool {
         let mut state = self.state.lock();
         if state.late.len() >= MAX_LATE {
             return false;
@@ -168,7 +167,7 @@ impl Links {
 
     /// Takes out the late messages that are due, in the order in which they are.
     #[must_use]
-    pub fn due(&self) -> Vec<Late> {
+    pub(crate) fn due(&self) -> Vec<Late> {
         if !self.any.load(Ordering::Acquire) {
             return Vec::new();
         }
@@ -224,6 +223,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::clock::Stamp;
     use crate::protocol::log;
 
     const LONG: Duration = Duration::from_secs(600);
@@ -233,13 +233,18 @@ mod tests {
     }
 
     fn late(to: u32) -> Late {
-        Late::Leaves(Outgoing { to: node(to), generation: 1, message: log::Message::Blank.into() })
+        Late::Leaves(Outgoing {
+            to: node(to),
+            generation: 1,
+            clock: Stamp::default(),
+            message: log::Message::Blank.into(),
+        })
     }
 
     fn receivers(due: Vec<Late>) -> Vec<u32> {
         let receiver = |late| match late {
             Late::Leaves(outgoing) => outgoing.to.number(),
-            Late::Arrives(sender, _) => sender.from.number(),
+            Late::Arrives(arrival) => arrival.sender.from.number(),
         };
         due.into_iter().map(receiver).collect()
     }

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use super::driver::{Input, Reaction, Wish};
 use super::status::Snapshot;
+use crate::lab::trace::ring::Ring;
 use crate::protocol::Message;
+use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::Outcome;
@@ -28,12 +30,14 @@ pub(crate) struct Core {
     pub(crate) access: Access,
     pub(crate) since: Instant,
     pub(crate) peers: Arc<Peers>,
+    /// The node's last events.
+    pub(crate) ring: Arc<Ring>,
     pub(super) inbox: Inbox<Input>,
 }
 
 impl Core {
-    pub(crate) fn message(&self, sender: Sender, message: Message) -> Receiver<Reaction> {
-        self.ask(|reply| Input::Call { sender, message, reply })
+    pub(crate) fn message(&self, sender: Sender, message: Message, clock: Option<Stamp>) -> Receiver<Reaction> {
+        self.ask(|reply| Input::Call { sender, message, clock, reply })
     }
 
     pub(crate) fn propose(&self, wish: Wish) -> Receiver<Outcome> {

@@ -13,7 +13,12 @@ use log::{info, warn};
 
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
+use super::witness::{Witness, concerns_leader};
 use crate::lab::links::Fate;
+use crate::lab::trace::Kind;
+use crate::lab::trace::about::About;
+use crate::lab::trace::ring::Ring;
+use crate::protocol::clock::{Clocks, Stamp};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::paxos::{Outcome, Proposal};
@@ -53,9 +58,9 @@ pub(crate) enum Input {
     /// A peer's process has ended.
     Disconnected(NodeId),
     /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
-    Call { sender: Sender, message: Message, reply: SyncSender<Reaction> },
+    Call { sender: Sender, message: Message, clock: Option<Stamp>, reply: SyncSender<Reaction> },
     /// What came back from a peer, or was let go by a gate.
-    Arrived(Vec<(Sender, Message)>),
+    Arrived(Vec<Arrival>),
     /// A client proposes.
     Propose { wish: Wish, reply: SyncSender<Outcome> },
     /// A client asks what is known of an instance.
@@ -66,6 +71,15 @@ pub(crate) enum Input {
     Status { from: Option<Instance>, limit: usize, reply: SyncSender<Snapshot> },
     /// No more inputs will be answered: write and end.
     Stop,
+}
+
+/// A message that was sent to this node.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) sender: Sender,
+    pub(crate) message: Message,
+    /// Its sender's clocks at the send; absent if it says none.
+    pub(crate) clock: Option<Stamp>,
 }
 
 /// A client's proposal, before it has a name: see [`Proposal`].
@@ -83,6 +97,8 @@ pub(crate) struct Wish {
 pub(crate) struct Reaction {
     /// The receiver's generation.
     pub(crate) generation: u64,
+    /// The receiver's clocks.
+    pub(crate) clock: Stamp,
     /// The message addressed to the sender, if there was one.
     pub(crate) message: Option<Message>,
     /// Why the message was dropped, if it was.
@@ -118,6 +134,8 @@ pub(super) struct Driver {
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
+    clocks: Clocks,
+    witness: Witness,
     next_request: u64,
     now_ticks: u64,
     next_tick: Instant,
@@ -139,9 +157,11 @@ impl Driver {
         inbox: Receiver<Input>,
         peers: Arc<Peers>,
         scribe: Scribe,
-        first_request: u64,
+        (first_request, ring): (u64, Arc<Ring>),
     ) -> Self {
         Self {
+            clocks: Clocks::new(host.id()),
+            witness: Witness::new(ring),
             host,
             store,
             inbox,
@@ -169,6 +189,8 @@ impl Driver {
 
     /// Runs until [`Input::Stop`], or until the store fails.
     pub(super) fn run(mut self) -> Result<(), StoreError> {
+        let generation = self.host.generation();
+        self.witness.record(&mut self.clocks, Kind::Start, || About::text(format!("generation {generation}")));
         let mut batch = VecDeque::new();
         loop {
             match self.inbox.recv_timeout(self.next_tick.saturating_duration_since(Instant::now())) {
@@ -190,6 +212,7 @@ impl Driver {
                 self.now_ticks += 1;
                 self.host.on_tick(&mut self.out);
                 self.collect(None, None);
+                self.witness.look(&mut self.clocks, self.host.strong());
             }
             // Twice: what our own acceptor says of the first may let more leave.
             for _ in 0..2 {
@@ -227,23 +250,18 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         match input {
-            Input::Call { sender, message, reply } => {
-                self.counters.messages_in += 1;
-                self.host.on_message(sender, message, &mut self.out);
-                self.collect(Some((sender.from, reply)), None);
+            Input::Call { sender, message, clock, reply } => {
+                self.receive(Arrival { sender, message, clock }, Some(reply));
             }
             Input::Arrived(messages) => {
-                for (sender, message) in messages {
-                    self.counters.messages_in += 1;
-                    self.host.on_message(sender, message, &mut self.out);
-                    self.collect(None, None);
-                }
+                messages.into_iter().for_each(|arrival| self.receive(arrival, None));
             }
             Input::Propose { wish, reply } => {
                 self.counters.proposals += 1;
                 let request = self.name();
                 self.clients.insert(request, reply);
                 let Wish { instance, value, deadline_ticks, impatient, ballot_ticks } = wish;
+                self.witness.record(&mut self.clocks, Kind::Call, || About::wish(&instance, &value));
                 let proposal = Proposal { request, instance, value, deadline_ticks, impatient, ballot_ticks };
                 self.host.propose(proposal, &mut self.out);
                 self.collect(None, None);
@@ -252,6 +270,7 @@ impl Driver {
                 // What the gates held and the links delayed belongs to the past.
                 drop(self.peers.gates().open_all());
                 self.peers.links().forget();
+                self.witness.record(&mut self.clocks, Kind::Restart, || About::text("told to restart"));
                 self.host.restart(&mut self.out);
                 self.collect(None, Some(reply));
             }
@@ -284,6 +303,7 @@ impl Driver {
                 let Some(strong) = self.host.strong_mut() else { return };
                 strong.elect(&mut self.out);
                 self.collect(None, None);
+                self.witness.look(&mut self.clocks, self.host.strong());
                 _ = reply.send(());
             }
             Input::Disconnected(peer) => {
@@ -291,9 +311,27 @@ impl Driver {
                     strong.disconnected(peer, &mut self.out);
                 }
                 self.collect(None, None);
+                self.witness.look(&mut self.clocks, self.host.strong());
             }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Stop => {}
+        }
+    }
+
+    /// A message comes in: the clocks go on from its sender's.
+    fn receive(&mut self, arrival: Arrival, reply: Option<SyncSender<Reaction>>) {
+        let Arrival { sender, message, clock } = arrival;
+        self.counters.messages_in += 1;
+        match &clock {
+            Some(clock) => self.clocks.receive(clock),
+            None => self.clocks.tick(),
+        };
+        self.witness.received(&self.clocks, sender, clock.as_ref(), &message);
+        let concerns_leader = concerns_leader(&message);
+        self.host.on_message(sender, message, &mut self.out);
+        self.collect(reply.map(|reply| (sender.from, reply)), None);
+        if concerns_leader {
+            self.witness.look(&mut self.clocks, self.host.strong());
         }
     }
 
@@ -327,24 +365,35 @@ impl Driver {
     fn collect(&mut self, mut caller: Option<(NodeId, SyncSender<Reaction>)>, restart: Option<SyncSender<u64>>) {
         let me = self.host.id();
         let mut own = VecDeque::new();
-        let fate = Fate::Passes;
-        let mut reaction = Reaction { generation: self.host.generation(), message: None, ignored: None, fate };
+        let (generation, clock, fate) = (self.host.generation(), self.clocks.now().clone(), Fate::Passes);
+        let mut reaction = Reaction { generation, clock, message: None, ignored: None, fate };
         loop {
             for effect in self.out.drain() {
                 match effect {
-                    Effect::Save(record) => self.actions.push(Action::Save(record)),
+                    Effect::Save(record) => {
+                        self.witness.saves(&mut self.clocks, &record);
+                        self.actions.push(Action::Save(record));
+                    }
                     Effect::Note(record) => self.actions.push(Action::Note(record)),
                     Effect::Send { to, message } => {
-                        let outgoing = Outgoing { to, generation: self.host.generation(), message };
+                        // What a node says to itself is one event with what made it say so.
+                        let clock = if to == me { Stamp::default() } else { self.clocks.tick() };
+                        let outgoing = Outgoing { to, generation: self.host.generation(), clock, message };
+                        if to != me {
+                            self.witness.sent(me, &outgoing.clock, to, &outgoing.message);
+                        }
                         if to == me {
                             own.extend(self.peers.admit(outgoing));
                         } else if reaction.message.is_none() && caller.as_ref().is_some_and(|(from, _)| *from == to) {
-                            reaction.message = Some(outgoing.message);
+                            (reaction.message, reaction.clock) = (Some(outgoing.message), outgoing.clock);
                         } else {
                             self.actions.push(Action::Send(outgoing));
                         }
                     }
-                    Effect::Notify(Event::Ignored { reason, .. }) => reaction.ignored = Some(reason),
+                    Effect::Notify(event @ Event::Ignored { reason, .. }) => {
+                        self.witness.told(&mut self.clocks, &event);
+                        reaction.ignored = Some(reason);
+                    }
                     Effect::Notify(Event::Replied { request, result }) => {
                         self.counters.commands_failed += u64::from(result.is_err());
                         if let Some(client) = self.commands.remove(&request) {
@@ -358,6 +407,7 @@ impl Driver {
                         }
                     }
                     Effect::Notify(event) => {
+                        self.witness.told(&mut self.clocks, &event);
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
                     }
                 }
@@ -450,6 +500,9 @@ impl Driver {
                 Action::Send(outgoing) => self.peers.send(outgoing),
                 Action::React(to, caller, reaction) => {
                     let fate = self.peers.links().fate(to);
+                    if let (Fate::Lost, Some(message)) = (fate, &reaction.message) {
+                        self.witness.lost(self.host.id(), &reaction.clock, to, message);
+                    }
                     _ = caller.send(Reaction { fate, ..reaction });
                 }
                 Action::Tell(client, known) => _ = client.send(known),

@@ -16,6 +16,7 @@ pub mod driver;
 pub mod measure;
 mod scribe;
 pub mod status;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 use log::{error, info};
 use parking_lot::Mutex;
 
+use crate::lab::trace::ring::Ring;
 use crate::protocol::host::{self, Host};
 use crate::protocol::paxos;
 use crate::protocol::quorum::Members;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Whether it may be restarted, gated and spoken to by guests.
     pub lab: bool,
+    /// Whether it keeps its last events.
+    pub trace: bool,
     /// Who may call what.
     pub access: Access,
     /// The certificate that it shows, if it listens with TLS.
@@ -109,7 +113,7 @@ impl Node {
     /// # Errors
     /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
     pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        let Settings { id, members, data, lab, access, tls, calling, paxos, strong } = settings;
+        let Settings { id, members, data, lab, trace, access, tls, calling, paxos, strong } = settings;
         let ids = Members::new(members.keys().copied())
             .filter(|ids| ids.contains(id))
             .ok_or_else(|| NodeError::Settings(format!("node {id} is not among the members it was given")))?;
@@ -144,11 +148,13 @@ impl Node {
         let seed = random()?;
         let host = Host::new(id, ids, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
         let (inbox, inputs) = channel();
-        let peers = Peers::start(id, &members, &calling, inbox.clone(), random()?);
+        let ring = Arc::new(Ring::new(trace));
+        let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));
         let peers = Arc::new(peers.map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
-        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, random()?);
-        let core = Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, inbox };
+        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, (random()?, ring.clone()));
+        let core =
+            Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, ring, inbox };
         let core = Arc::new(core);
         let web = Arc::new(Web::new(core.clone(), &calling).map_err(io("preparing the page"))?);
         let driver = thread::Builder::new()

@@ -1,4 +1,4 @@
-//! The lab's methods: links that fail on demand, and what the gates hold.
+//! The lab's methods: links that fail on demand, what the gates hold, and what happened.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::access::Role;
 use super::faults::{BAD_OPTION, NO_LINK};
 use super::methods::{Id as AnyId, Method};
 use crate::lab::links::{MAX_DELAY, Standing};
+use crate::lab::trace::ring::Row;
 use crate::node::core::Core;
 use crate::protocol::types::NodeId;
 use crate::xmlrpc::Fault;
@@ -16,6 +17,8 @@ use crate::xmlrpc::Fault;
 /// How long a fault of a link lasts at most, and how long if the caller does not say.
 pub const MAX_TTL: Duration = Duration::from_secs(3600);
 const DEFAULT_TTL_MS: u32 = 300_000;
+/// Events in one answer of `lab.trace`.
+pub const MAX_EVENTS: u32 = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Id {
@@ -25,6 +28,9 @@ pub(super) enum Id {
     LinkDrop,
     LinkHeal,
     LinkList,
+    Trace,
+    TraceClear,
+    TraceSwitch,
 }
 
 const fn method(
@@ -39,6 +45,11 @@ const fn method(
 
 const I: &str = "int";
 const M: &str = "struct";
+
+/// Also for nodes in service: it tells how the protocols work, and is for administrators.
+const fn everywhere(method: Method) -> Method {
+    Method { lab: false, ..method }
+}
 
 /// All of them; the table of [`super::methods`] sorts them in.
 pub(super) static METHODS: &[Method] = &[
@@ -89,6 +100,31 @@ pub(super) static METHODS: &[Method] = &[
         "The links of this node with which something is wrong: an array of structs of to, cut (boolean), delay_ms (int), \
          drop_percent (int), those two only if they are set, and ttl_ms (int).",
     ),
+    everywhere(method(
+        "lab.trace",
+        Id::Trace,
+        &[&[M, I, I]],
+        "since, limit",
+        "What happened at this node, from the event of the number since on, at most limit (0 to 1000) events. Returns \
+         node, on (boolean), next (int, the since to go on with), last (int, the number of the next event to come), \
+         lost (int, how many are no longer kept: of the last 65536 each is), now_us (int, the node's time) and events: an \
+         array of structs of seq, us, clock ('8000:12,8001:4'), kind, text and, where they apply, message, peer, name, \
+         instance, ballot, value, accepted, promised, counter, entries, committed and note.",
+    )),
+    everywhere(method(
+        "lab.trace.clear",
+        Id::TraceClear,
+        &[&[M]],
+        "",
+        "Forgets what happened at this node. Returns next (int).",
+    )),
+    everywhere(method(
+        "lab.trace.switch",
+        Id::TraceSwitch,
+        &[&[M, "boolean"]],
+        "on",
+        "Whether this node keeps what happens from now on; what it has stays. Returns on (boolean).",
+    )),
 ];
 
 /// A call whose arguments have been read.
@@ -100,6 +136,9 @@ pub(super) enum Request {
     Drop { to: NodeId, percent: u32, ttl_ms: u32 },
     Heal { to: Option<NodeId> },
     Links,
+    Trace { since: u64, limit: u32 },
+    TraceClear,
+    TraceSwitch { on: bool },
 }
 
 /// What these methods return.
@@ -109,6 +148,9 @@ pub(super) enum Answer {
     Next(NextRow),
     Links(Vec<LinkRow>),
     Healed { healed: u64 },
+    Trace(TracePage),
+    Cleared { next: u64 },
+    Switched { on: bool },
 }
 
 /// The result of `lab.gate.next`.
@@ -125,6 +167,25 @@ pub struct NextRow {
     /// For how long it is held, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_ms: Option<u64>,
+}
+
+/// The result of `lab.trace`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracePage {
+    /// The node.
+    pub node: NodeId,
+    /// Whether it keeps what happens.
+    pub on: bool,
+    /// What to ask for next.
+    pub next: u64,
+    /// The number of the next event to come.
+    pub last: u64,
+    /// How many of those asked for are no longer kept.
+    pub lost: u64,
+    /// Microseconds since the node started, now.
+    pub now_us: u64,
+    /// The events.
+    pub events: Vec<Row>,
 }
 
 /// A row of `lab.link.list`.
@@ -183,6 +244,15 @@ pub(super) fn read<'de, D: Deserializer<'de>>(id: Id, params: D) -> Result<Reque
             let (to,) = Deserialize::deserialize(params)?;
             Request::Heal { to }
         }
+        Id::Trace => {
+            let (since, limit) = Deserialize::deserialize(params)?;
+            Request::Trace { since, limit }
+        }
+        Id::TraceClear => <None>::deserialize(params).map(|_| Request::TraceClear)?,
+        Id::TraceSwitch => {
+            let (on,) = Deserialize::deserialize(params)?;
+            Request::TraceSwitch { on }
+        }
         Id::LinkList => <None>::deserialize(params).map(|_| Request::Links).map_err(D::Error::custom)?,
     })
 }
@@ -229,7 +299,32 @@ pub(super) fn run(core: &Core, request: Request) -> Result<Answer, Fault> {
             Ok(Answer::Healed { healed: links.heal(to) as u64 })
         }
         Request::Links => list(),
+        Request::Trace { since, limit } => trace(core, since, limit),
+        Request::TraceClear => {
+            core.ring.clear();
+            Ok(Answer::Cleared { next: core.ring.next() })
+        }
+        Request::TraceSwitch { on } => {
+            core.ring.switch(on);
+            Ok(Answer::Switched { on })
+        }
     }
+}
+
+fn trace(core: &Core, since: u64, limit: u32) -> Result<Answer, Fault> {
+    if limit > MAX_EVENTS {
+        return Err(BAD_OPTION.fault(format!("limit is above {MAX_EVENTS}; ask for the rest with next")));
+    }
+    let page = core.ring.since(since, limit as usize);
+    Ok(Answer::Trace(TracePage {
+        node: core.id,
+        on: core.ring.is_on(),
+        next: page.next,
+        last: core.ring.next(),
+        lost: page.lost,
+        now_us: page.now_us,
+        events: page.rows,
+    }))
 }
 
 fn checked(core: &Core, to: NodeId, ttl_ms: u32) -> Result<Duration, Fault> {

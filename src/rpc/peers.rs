@@ -21,7 +21,10 @@ use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
 use crate::lab::links::{Fate, Late, Links};
-use crate::node::driver::Input;
+use crate::lab::trace::Kind as Happening;
+use crate::lab::trace::ring::{MessageId, Ring};
+use crate::node::driver::{Arrival, Input};
+use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
 use crate::protocol::strong::Message::Forward;
 use crate::protocol::types::NodeId;
@@ -44,6 +47,8 @@ pub struct Outgoing {
     pub to: NodeId,
     /// The sender's generation when it was said.
     pub generation: u64,
+    /// The sender's clocks when it was said.
+    pub clock: Stamp,
     /// The message.
     pub message: Message,
 }
@@ -118,6 +123,7 @@ pub(crate) struct Peers {
     me: NodeId,
     gates: Gates,
     links: Arc<Links>,
+    ring: Arc<Ring>,
     queues: BTreeMap<NodeId, Arc<Queue>>,
     traffic: BTreeMap<NodeId, Arc<Traffic>>,
     inbox: Inbox<Input>,
@@ -131,7 +137,7 @@ impl Peers {
         addresses: &BTreeMap<NodeId, String>,
         calling: &Calling,
         inbox: Inbox<Input>,
-        seed: u64,
+        (seed, ring): (u64, Arc<Ring>),
     ) -> io::Result<Self> {
         let links = Arc::new(Links::new(seed));
         let (mut queues, mut traffic) = (BTreeMap::new(), BTreeMap::new());
@@ -141,10 +147,19 @@ impl Peers {
             queues.insert(peer, queue.clone());
             let client = Client::calling(address, calling);
             traffic.insert(peer, client.traffic());
-            let line = Line { me, peer, client, queue, links: links.clone(), inbox: inbox.clone(), is_up: true };
+            let line = Line {
+                me,
+                peer,
+                client,
+                queue,
+                links: links.clone(),
+                ring: ring.clone(),
+                inbox: inbox.clone(),
+                is_up: true,
+            };
             threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
         }
-        Ok(Self { me, gates: Gates::default(), links, queues, traffic, inbox, threads: Mutex::new(threads) })
+        Ok(Self { me, gates: Gates::default(), links, ring, queues, traffic, inbox, threads: Mutex::new(threads) })
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
@@ -156,7 +171,7 @@ impl Peers {
 
     /// Passes a message through the gates: the driver's way for what a node sends to itself.
     pub(crate) fn admit(&self, outgoing: Outgoing) -> Option<Outgoing> {
-        self.gates.admit(outgoing)
+        self.gates.admit(outgoing, |held| self.befalls(Happening::Hold, held))
     }
 
     /// What was sent to each peer, and received from it in answer.
@@ -177,9 +192,14 @@ impl Peers {
     /// Sends what a gate has let go; what the node sent to itself goes to the driver.
     pub(crate) fn release(&self, released: Vec<Outgoing>) {
         let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
-        others.into_iter().for_each(|outgoing| self.transmit(outgoing));
-        let said =
-            |outgoing: Outgoing| (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message);
+        for outgoing in others {
+            self.befalls(Happening::Release, &outgoing);
+            self.transmit(outgoing);
+        }
+        let said = |Outgoing { generation, clock, message, .. }: Outgoing| {
+            let sender = Sender { from: self.me, generation: Some(generation) };
+            Arrival { sender, message, clock: Some(clock) }
+        };
         self.arrive(own.into_iter().map(said).collect());
     }
 
@@ -193,13 +213,13 @@ impl Peers {
         for late in self.links.due() {
             match late {
                 Late::Leaves(outgoing) => self.enqueue(outgoing),
-                Late::Arrives(sender, message) => arrived.push((sender, message)),
+                Late::Arrives(arrival) => arrived.push(arrival),
             }
         }
         self.arrive(arrived);
     }
 
-    fn arrive(&self, messages: Vec<(Sender, Message)>) {
+    fn arrive(&self, messages: Vec<Arrival>) {
         if !messages.is_empty() {
             // If the driver has ended, the node is stopping, and the messages are lost like any other.
             _ = self.inbox.send(Input::Arrived(messages));
@@ -210,7 +230,7 @@ impl Peers {
     fn transmit(&self, outgoing: Outgoing) {
         match self.links.fate(outgoing.to) {
             Fate::Passes => self.enqueue(outgoing),
-            Fate::Lost => debug!("the link to {} lost a {}", outgoing.to, outgoing.kind().name()),
+            Fate::Lost => self.befalls(Happening::Lose, &outgoing),
             Fate::Late(delay) => {
                 let to = outgoing.to;
                 if !self.links.postpone(Late::Leaves(outgoing), delay) {
@@ -227,6 +247,14 @@ impl Peers {
             if thread.join().is_err() {
                 info!("a sender thread panicked");
             }
+        }
+    }
+
+    /// Tells of a message that does not just arrive. What the node says to itself has no stamp, and is not told of.
+    fn befalls(&self, what: Happening, outgoing: &Outgoing) {
+        if outgoing.to != self.me {
+            let Outgoing { to, clock, message, .. } = outgoing;
+            self.ring.message(what, clock, Some(MessageId::of(self.me, clock)), *to, message);
         }
     }
 
@@ -307,6 +335,7 @@ struct Line {
     client: Client,
     queue: Arc<Queue>,
     links: Arc<Links>,
+    ring: Arc<Ring>,
     inbox: Inbox<Input>,
     /// Whether the last call reached the peer: the log says when that changes.
     is_up: bool,
@@ -334,6 +363,9 @@ impl Line {
                     if std::mem::replace(&mut self.is_up, false) {
                         info!("{} does not answer: {error}", self.peer);
                     }
+                    if error.is_refused() {
+                        messages.iter().for_each(|outgoing| self.loses(outgoing));
+                    }
                     // Nobody listens there any more: its process has ended, and no timeout says so sooner.
                     if error.is_refused() && self.inbox.send(Input::Disconnected(self.peer)).is_err() {
                         return;
@@ -348,7 +380,13 @@ impl Line {
         }
     }
 
-    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
+    /// Nobody is there to take it. Where a call had no answer, nobody knows.
+    fn loses(&self, outgoing: &Outgoing) {
+        let Outgoing { clock, message, .. } = outgoing;
+        self.ring.message(Happening::Lose, clock, Some(MessageId::of(self.me, clock)), self.peer, message);
+    }
+
+    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
         // A command without a request id would become two entries.
@@ -375,23 +413,25 @@ impl Line {
     }
 
     fn call<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'static str, wire::Params<'a>)> {
-        let envelope = Envelope { from: self.me, to: self.peer, generation: outgoing.generation };
+        let Outgoing { generation, clock, .. } = outgoing;
+        let (generation, clock) = (*generation, Some(clock.clone()));
+        let envelope = Envelope { from: self.me, to: self.peer, generation, clock };
         wire::call(&outgoing.message, envelope)
     }
 
     /// An answer as a message of the peer. One that only says "I live in another generation" is one too. One that the
     /// peer's link to this node makes late is kept until it is due.
-    fn understand(&self, asked: &Outgoing, answer: Answer) -> Option<(Sender, Message)> {
-        let generation = answer.generation?;
+    fn understand(&self, asked: &Outgoing, mut answer: Answer) -> Option<Arrival> {
+        let (generation, clock) = (answer.generation?, answer.clock.take());
         let late = answer.late_ms.map(|ms| Duration::from_millis(ms.into()));
         if let Some(reason) = &answer.ignored {
             debug!("{} ignored a message: {reason}", self.peer);
         }
         let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
         let message = wire::understand(&asked.message, answer).or(elsewhere)?;
-        let sender = Sender { from: self.peer, generation: Some(generation) };
-        let Some(delay) = late else { return Some((sender, message)) };
-        if !self.links.postpone(Late::Arrives(sender, message), delay) {
+        let arrival = Arrival { sender: Sender { from: self.peer, generation: Some(generation) }, message, clock };
+        let Some(delay) = late else { return Some(arrival) };
+        if !self.links.postpone(Late::Arrives(arrival), delay) {
             debug!("too much is late: the link of {} lost an answer", self.peer);
         }
         None

@@ -238,7 +238,8 @@ impl Service {
             let text = format!("the value is larger than {MAX_VALUE_BYTES} bytes; nothing was done");
             return Started::Ready(Err(TOO_LARGE.fault(text)));
         }
-        let sender = match envelope {
+        let is_peer = envelope.is_some();
+        let sender = match &envelope {
             Some(envelope) if envelope.to != self.core.id => {
                 let text = format!("the message is for {}, and this is {}", envelope.to, self.core.id);
                 return Started::Ready(Err(IGNORED.fault(text)));
@@ -250,8 +251,9 @@ impl Service {
                 return Started::Ready(Err(NOT_A_LAB.fault(text)));
             }
         };
-        let reaction = self.core.message(sender, message.clone());
-        Started::Message { asked: message, is_peer: envelope.is_some(), reaction }
+        let clock = envelope.and_then(|envelope| envelope.clock);
+        let reaction = self.core.message(sender, message.clone(), clock);
+        Started::Message { asked: message, is_peer, reaction }
     }
 
     fn finish(&self, started: Started) -> Result<Returned, Fault> {
@@ -386,6 +388,7 @@ fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer,
     }
     if is_peer {
         answer.generation = Some(reaction.generation);
+        answer.clock = Some(reaction.clock);
         answer.ignored = reaction.ignored.map(str::to_owned);
         match reaction.fate {
             Fate::Passes => {}

@@ -1,5 +1,7 @@
 //! A run as it can be read and drawn: the format is that of [`crate::lab::trace`], for real nodes and simulated ones.
 
+mod words;
+
 use std::collections::BTreeMap;
 
 pub use crate::lab::trace::{Event, Header, Kind, Trace, VERSION};
@@ -81,9 +83,9 @@ impl About {
         // A failing seed is read line by line: the whole message helps.
         let text = match message {
             Message::Paxos(_) | Message::Elsewhere => None,
-            Message::Bully(message) => Some(format!("{message:?}")),
-            Message::Log(message) => Some(format!("{message:?}")),
-            Message::Strong(message) => Some(format!("{message:?}")),
+            Message::Bully(message) => Some(words::bully(message)),
+            Message::Log(message) => Some(words::log(message)),
+            Message::Strong(message) => Some(words::call(message)),
         };
         Self { message: Some(id), peer: Some(peer), subject: Subject::message(message), text }
     }
@@ -99,7 +101,7 @@ impl About {
     }
 
     fn record(record: &Record) -> Self {
-        let text = if let Record::Log(record) = record { Some(format!("{record:?}")) } else { None };
+        let text = if let Record::Log(record) = record { Some(words::log_record(record)) } else { None };
         Self { text, ..Self::of(Subject::record(record)) }
     }
 

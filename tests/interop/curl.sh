@@ -195,6 +195,11 @@ call lab.link.drop "$other" "$(i 30)"
 has "$result" "<name>drop_percent</name><value>$(i 30)</value>" drop
 gives "$(struct healed "$(i 1)")" lab.link.heal
 gives "$(array)" lab.link.list
+call lab.trace "$(i 0)" "$(i 1)"
+has "$result" "<name>kind</name>" trace
+gives "$(struct on "$(b 1)")" lab.trace.switch "$(b 1)"
+call lab.trace.clear
+has "$result" '<name>next</name>' clear
 fault 150 'no member' lab.link.cut "$(i 1)"
 echo 'links'
 

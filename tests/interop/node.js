@@ -150,6 +150,9 @@ async function links() {
   same(await call("lab.link.heal", PORTS[1]), { healed: 0 });
   same(await call("lab.link.heal"), { healed: 1 });
   same(await call("lab.link.list"), []);
+  same((await call("lab.trace", 0, 5)).events.length, 5);
+  same(await call("lab.trace.switch", true), { on: true });
+  same((await call("lab.trace.clear")).next >= 5, true);
   await fault(150, "hears itself", "lab.link.cut", PORTS[0]);
   return "links";
 }

@@ -174,14 +174,19 @@ sub gates {
 sub links {
     my $other = int_($ports[2]);
     my $healed = sub { record(healed => int_(shift)) };
-    same(call('lab.gate.next'), record(held => bool(0)));
+    same(call('lab.gate.next'), record(held => boolean(0)));
     same(call('lab.link.list'), array());
-    same(call('lab.link.cut', $other)->[0]{cut}, bool(1));
+    same(call('lab.link.cut', $other)->[0]{cut}, boolean(1));
     same(call('lab.link.delay', $other, int_(5), int_(60000))->[0]{delay_ms}, int_(5));
     same(call('lab.link.drop', $other, int_(30))->[0]{drop_percent}, int_(30));
     same(call('lab.link.heal', int_($ports[1])), $healed->(0));
     same(call('lab.link.heal'), $healed->(1));
     same(call('lab.link.list'), array());
+    my $trace = call('lab.trace', int_(0), int_(5));
+    same($trace->{node}, int_($ports[0]));
+    die 'five events' if @{ $trace->{events} } != 5;
+    same(call('lab.trace.switch', boolean(1)), record(on => boolean(1)));
+    die 'next' if call('lab.trace.clear')->{next}->value < 5;
     fault(150, 'hears itself', 'lab.link.cut', int_($ports[0]));
     return 'links';
 }

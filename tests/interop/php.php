@@ -186,6 +186,9 @@ $parts[] = function () use ($ports): string {
     same(call('lab.link.heal', $ports[1]), ['healed' => 0]);
     same(call('lab.link.heal'), ['healed' => 1]);
     same(call('lab.link.list'), []);
+    same(count(call('lab.trace', 0, 5)['events']), 5);
+    same(call('lab.trace.switch', true), ['on' => true]);
+    same(call('lab.trace.clear')['next'] >= 5, true);
     fault(150, 'hears itself', 'lab.link.cut', $ports[0]);
     return 'links';
 };

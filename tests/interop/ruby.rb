@@ -154,6 +154,9 @@ def links
   same(call("lab.link.heal", PORTS[1]), { "healed" => 0 })
   same(call("lab.link.heal"), { "healed" => 1 })
   same(call("lab.link.list"), [])
+  same(call("lab.trace", 0, 5)["events"].length, 5)
+  same(call("lab.trace.switch", true), { "on" => true })
+  same(call("lab.trace.clear")["next"] >= 5, true)
   fault(150, "hears itself", "lab.link.cut", PORTS[0])
   "links"
 end

@@ -38,6 +38,8 @@ pub struct About {
     pub entries: Option<u64>,
     /// Up to where the log is chosen.
     pub committed: Option<u64>,
+    /// The call that is passed on or answered.
+    pub call: Option<u64>,
     /// What else there is to say.
     pub note: Option<Cow<'static, str>>,
 }
@@ -168,10 +170,17 @@ impl About {
 
     fn call(name: &'static str, message: &Call) -> Self {
         match message {
-            Call::Forward { id, command } => Self::named(name, format!("call {id}, {} bytes", command.len())),
-            Call::Answer { id, .. } | Call::AskRead { id } => Self::named(name, format!("call {id}")),
-            Call::ReadAt { id, slot } => Self { counter: *slot, ..Self::named(name, format!("call {id}")) },
+            Call::Forward { id, .. } | Call::Answer { id, .. } | Call::AskRead { id } => {
+                Self { call: Some(*id), ..Self::new(name, None) }
+            }
+            Call::ReadAt { id, slot } => Self { counter: *slot, call: Some(*id), ..Self::new(name, None) },
         }
+    }
+
+    /// What a client proposes.
+    #[must_use]
+    pub fn wish(instance: &Instance, value: &Value) -> Self {
+        Self { instance: Some(instance.clone()), ..Self::new("propose", None).with_value(value) }
     }
 
     /// A record to be kept.
@@ -255,7 +264,7 @@ impl About {
             counter: self.counter,
             entries: self.entries,
             committed: self.committed,
-            note: self.note.as_ref().map(ToString::to_string),
+            note: self.note.as_ref().map(ToString::to_string).or_else(|| self.call.map(|id| format!("call {id}"))),
         }
     }
 }

@@ -28,7 +28,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::clock::Relation;
-use crate::sim::{Filter, Options};
+use crate::sim::{Filter, Options, Protocol};
 
 /// The version that this program writes.
 pub const VERSION: u32 = 2;
@@ -53,6 +53,8 @@ pub enum Kind {
     Call,
     /// The lab's restart reaches a node.
     Restart,
+    /// A node's transport finds that another's process has ended.
+    Disconnect,
     /// A message reaches a node.
     Receive,
     /// A record is to be made durable before anything that follows.
@@ -167,6 +169,9 @@ pub struct Header {
     /// Of a simulation: which faults are let through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Filter>,
+    /// Of a simulation: the protocol whose clients ask; those of single-decree Paxos need not be named.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
 }
 
 /// A recorded run.
@@ -182,7 +187,7 @@ impl Header {
     /// The header of a trace of real nodes.
     #[must_use]
     pub fn of(nodes: Vec<u32>) -> Self {
-        Self { synod_trace: VERSION, nodes, seed: None, steps: None, faults: None }
+        Self { synod_trace: VERSION, nodes, seed: None, steps: None, faults: None, protocol: Protocol::default() }
     }
 
     /// The options that give a simulated run again, with the seed; `None` for a run of real nodes.
@@ -190,7 +195,7 @@ impl Header {
     pub fn options(&self) -> Option<Options> {
         // A header that was read may name more nodes than there can be; the world takes as many as it can.
         let nodes = u32::try_from(self.nodes.len()).ok();
-        Some(Options { nodes, steps: self.steps?, faults: self.faults?, ..Options::default() })
+        Some(Options { protocol: self.protocol, nodes, steps: self.steps?, faults: self.faults? })
     }
 }
 
@@ -256,6 +261,14 @@ impl Trace {
             to.write_all(b"\n")?;
         }
         to.flush()
+    }
+
+    /// How people name an event of a node: the node, and how many events it had counted, `8000:17`.
+    #[must_use]
+    pub fn name_of(&self, event: &Event) -> Option<String> {
+        let node = event.node?;
+        let lane = self.header.nodes.iter().position(|&known| known == node)?;
+        Some(format!("{node}:{}", event.clock.get(lane)?))
     }
 
     /// Reads what [`Trace::write`] wrote.

@@ -149,14 +149,15 @@ impl Ring {
     /// An event of this node alone.
     pub fn record(&self, kind: Kind, stamp: &Stamp, about: impl FnOnce() -> About) {
         if self.is_on() {
-            self.push(Entry {
+            let entry = Entry {
                 us: self.now_us(),
                 clock: stamp.vector.clone(),
                 kind,
                 message: None,
                 peer: None,
                 about: about(),
-            });
+            };
+            self.inner.lock().push(entry);
         }
     }
 
@@ -166,18 +167,21 @@ impl Ring {
         if !self.is_on() || is_heartbeat(message) {
             return;
         }
-        let entry = Entry {
-            us: self.now_us(),
-            clock: stamp.vector.clone(),
-            kind,
-            message: id,
-            peer: Some(peer),
-            about: About::message(message),
+        let mut inner = self.inner.lock();
+        let repeats = match kind {
+            Kind::Send | Kind::Receive => inner.repeats(kind == Kind::Send, peer, message),
+            _ => is_idle(message),
         };
-        if matches!(kind, Kind::Send | Kind::Receive) && self.inner.lock().repeats(kind == Kind::Send, peer, message) {
-            return;
+        if !repeats {
+            inner.push(Entry {
+                us: self.now_us(),
+                clock: stamp.vector.clone(),
+                kind,
+                message: id,
+                peer: Some(peer),
+                about: About::message(message),
+            });
         }
-        self.push(entry);
     }
 
     /// Events from this number on, at most so many.
@@ -204,18 +208,17 @@ impl Ring {
     fn now_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
-
-    fn push(&self, entry: Entry) {
-        let mut inner = self.inner.lock();
-        if inner.entries.len() == CAPACITY {
-            inner.entries.pop_front();
-        }
-        inner.entries.push_back(entry);
-        inner.next += 1;
-    }
 }
 
 impl Inner {
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() == CAPACITY {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+        self.next += 1;
+    }
+
     /// Whether a message only says again what was said last in its direction between the same nodes.
     fn repeats(&mut self, sent: bool, peer: NodeId, message: &Message) -> bool {
         let Message::Log(message) = message else { return false };
@@ -254,6 +257,14 @@ impl Entry {
 
 const fn is_heartbeat(message: &Message) -> bool {
     matches!(message, Message::Bully(bully::Message::Heartbeat(_)))
+}
+
+/// Whether a message is the leader's word that nothing is new.
+const fn is_idle(message: &Message) -> bool {
+    match message {
+        Message::Log(log::Message::Accept { began: None, entries, .. }) => entries.is_empty(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
