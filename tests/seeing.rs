@@ -167,7 +167,7 @@ fn events_have_names_that_can_be_compared() {
     let send = find("send", "Prepare");
     let receive =
         events.iter().find(|event| event["kind"] == "receive" && event["message"] == send["message"]).unwrap();
-    let lane = nodes.all().find(|&node| Json::from(nodes.ports.at(node)) == receive["node"]).unwrap();
+    let lane = nodes.all().find(|&node| receive["node"] == nodes.ports.at(node)).unwrap();
     let (one, other) = (send["message"].as_str().unwrap(), format!("{}:{}", receive["node"], receive["clock"][lane]));
     let compare = |one: &str, other: &str| shell().commands([format!("happened-before {one} {other}")]);
     let says = |text: &str| format!("{one} happened before {other}: {text}");

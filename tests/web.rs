@@ -127,7 +127,7 @@ fn the_plain_routes_answer_with_what_became_of_it() {
     assert_eq!(get(port, "/nothing", &[]).status, 404);
     assert_eq!(get(port, "/panel/nothing", &[]).status, 404);
     assert!(get(port, "/panel/keys", &[]).body.contains("There are no keys"));
-    assert!(get(port, "/board", &[HTML]).body.contains("<h1>Board</h1>"));
+    assert!(get(port, "/board", &[HTML]).body.contains("<h1>The strong board</h1>"));
     assert!(get(port, "/RPC2", &[]).body.contains("<h2 id=\"propose\">"));
     let style = get(port, "/assets/style.css", &[]);
     assert_eq!((style.status, style.header("Content-Type")), (200, Some("text/css; charset=utf-8")));
@@ -338,4 +338,57 @@ fn a_nodes_log_is_lines_of_json_where_it_goes_to_a_file() {
     let log = nodes.logged(0);
     let whole = log.lines().take(log.lines().count().saturating_sub(1));
     whole.for_each(|line| assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}"));
+}
+
+#[test]
+fn links_fail_by_the_forms_of_a_lab_only() {
+    let nodes = lab(3);
+    let (one, other) = (nodes.ports.at(0), nodes.ports.at(1));
+    for (form, status) in [
+        (format!("do=delay&from={other}&to={one}"), 200),
+        (format!("do=cut&from={one}&to={other}"), 200),
+        (format!("do=cut&from={one}&to={one}"), 409),
+        (format!("do=cut&from={one}&to=7"), 400),
+        (format!("do=cut&from={one}"), 400),
+        ("do=partition".to_owned(), 400),
+        ("do=partition&side-1=on".to_owned(), 400),
+        ("do=nothing".to_owned(), 400),
+        (String::new(), 400),
+    ] {
+        let answer = post(one, "/lab", &form, &[]);
+        assert_eq!(answer.status, status, "{form}: {answer:?}");
+    }
+    until_so("both faults", || get(other, "/panel/faults", &[]).body.contains("2 links fail"));
+    assert_eq!(post(other, "/lab", "do=heal", &[]).status, 200);
+    until_so("no fault", || get(one, "/panel/faults", &[]).body.contains("All links are whole"));
+    assert_eq!(post(one, "/lab", "do=elect", &[]).status, 200);
+
+    let service = Nodes::service(1);
+    let port = service.ports.at(0);
+    assert_eq!(post(port, "/lab", "do=elect", &[]).status, 403, "of no lab");
+    assert!(!get(port, "/", &[HTML]).body.contains("Faults by hand"));
+}
+
+#[test]
+fn what_happened_is_told_in_order_and_once() {
+    let nodes = lab(3);
+    let port = nodes.ports.at(0);
+    let news = |after: &str| json(&get(port, &format!("/live?trace=1&after={after}"), &[]));
+    news("");
+    nodes.propose(1, 5, "default");
+    let told = until("the ballot", || {
+        let news = news("");
+        let events = news["trace"]["events"].as_array().unwrap();
+        let is_told = |name: &str| events.iter().any(|event| event["name"] == name && event["kind"] == "receive");
+        (is_told("Promise") && is_told("Accepted")).then_some(news)
+    });
+    let events = told["trace"]["events"].as_array().unwrap();
+    let numbers: Vec<u64> = events.iter().map(|event| event["number"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    let senders: BTreeSet<u64> = events.iter().map(|event| event["node"].as_u64().unwrap()).collect();
+    assert_eq!(senders.len(), 3, "all nodes are asked");
+    let after = news(told["id"].as_str().unwrap());
+    let later = after["trace"]["events"].as_array().unwrap();
+    assert!(later.iter().all(|event| event["number"].as_u64() > numbers.last().copied()), "{after}");
+    assert!(json(&get(port, "/live", &[]))["trace"]["events"].as_array().unwrap().is_empty(), "nobody asked");
 }

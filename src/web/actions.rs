@@ -3,6 +3,10 @@
 //! A browser is sent back to the page (303), so that reloading does nothing twice; whoever does not ask for a page gets
 //! a status and a line of JSON.
 
+use std::fmt;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use tiny_http::Method;
 
 use super::form::Form;
@@ -11,7 +15,6 @@ use super::{Web, json, lab, refusal, status_of, wants_html};
 use crate::protocol::types::{Instance, Value};
 use crate::rpc::answers::Proposed;
 use crate::rpc::door::{Reply, Request};
-use crate::rpc::strong::answers::Wrote;
 use crate::xmlrpc::{self, Fault};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -20,13 +23,79 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     /// A new post.
-    Board,
+    Board(Board),
     /// A post that is there, by its id as it stands in the path.
-    Post(&'a str),
+    Post(Board, &'a str),
     /// A proposal.
     Propose,
     /// Faults by hand.
     Lab,
+}
+
+/// One of the two boards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Board {
+    Strong,
+    Eventual,
+}
+
+impl Board {
+    /// Where it is, and the beginning of its methods' names; the part of the page is named as the methods are.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Strong => "/board",
+            Self::Eventual => "/eventual",
+        }
+    }
+
+    const fn part(self) -> &'static str {
+        match self {
+            Self::Strong => "strong",
+            Self::Eventual => "eventual",
+        }
+    }
+
+    fn method(self, name: &str) -> String {
+        format!("board.{}.{name}", self.part())
+    }
+}
+
+/// The id of a post: a number on the strong board, `clock.server` on the eventual one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum PostId {
+    Number(u64),
+    Stamp(String),
+}
+
+impl PostId {
+    fn read(board: Board, text: &str) -> Result<Self, Undone> {
+        let id = match board {
+            Board::Strong => text.parse().ok().map(Self::Number),
+            Board::Eventual => {
+                let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+                let is_stamp =
+                    text.split_once('.').is_some_and(|(clock, server)| is_number(clock) && is_number(server));
+                is_stamp.then(|| Self::Stamp(text.to_owned()))
+            }
+        };
+        id.ok_or_else(|| Undone { status: 404, why: format!("There is no post '{text}'; nothing was done.") })
+    }
+}
+
+impl fmt::Display for PostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Stamp(stamp) => stamp.fmt(f),
+        }
+    }
+}
+
+/// What matters here of the answer of a board.
+#[derive(Deserialize)]
+struct Written {
+    id: PostId,
 }
 
 /// What was done.
@@ -60,10 +129,14 @@ impl<'a> Route<'a> {
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         match path {
-            "/board" => Some(Self::Board),
+            "/board" => Some(Self::Board(Board::Strong)),
+            "/eventual" => Some(Self::Board(Board::Eventual)),
             "/propose" => Some(Self::Propose),
             "/lab" => Some(Self::Lab),
-            path => path.strip_prefix("/board/").filter(|id| !id.is_empty() && !id.contains('/')).map(Self::Post),
+            path => [Board::Strong, Board::Eventual].into_iter().find_map(|board| {
+                let id = path.strip_prefix(board.path())?.strip_prefix('/')?;
+                (!id.is_empty() && !id.contains('/')).then_some(Self::Post(board, id))
+            }),
         }
     }
 }
@@ -90,8 +163,8 @@ fn act(web: &Web, request: &Request<'_>, caller: &Caller) -> Result<Done, Undone
     let form = Form::read(request.body).map_err(|error| bad(&format!("{error}; nothing was done")))?;
     web.token.check(request.headers, &form).map_err(|why| Undone { status: 403, why: why.to_owned() })?;
     match Route::of(request.path) {
-        Some(Route::Board) => post(web, caller, &form),
-        Some(Route::Post(id)) => change(web, caller, id, &form),
+        Some(Route::Board(board)) => post(web, caller, board, &form),
+        Some(Route::Post(board, id)) => change(web, caller, (board, id), &form),
         Some(Route::Propose) => propose(web, caller, &form),
         Some(Route::Lab) => lab::act(&web.nodes, caller, &form),
         None => Err(Undone { status: 404, why: "Nothing here takes a form.".to_owned() }),
@@ -103,31 +176,30 @@ fn entry(form: &Form) -> Result<&str, Undone> {
     entry.ok_or_else(|| bad("The form has no entry, or an empty one; nothing was done."))
 }
 
-fn post(web: &Web, caller: &Caller, form: &Form) -> Result<Done, Undone> {
-    let wrote: Wrote = web.nodes.here(caller, "board.strong.post", &(entry(form)?,))?;
-    let id = wrote.id.unwrap_or_default();
+fn post(web: &Web, caller: &Caller, board: Board, form: &Form) -> Result<Done, Undone> {
+    let Written { id } = web.nodes.here(caller, &board.method("post"), &(entry(form)?,))?;
     Ok(Done {
         status: 201,
         message: format!("Posted, with id {id}."),
-        location: Some(format!("/board/{id}/")),
-        back_to: "strong",
+        location: Some(format!("{}/{id}/", board.path())),
+        back_to: board.part(),
     })
 }
 
-fn change(web: &Web, caller: &Caller, id: &str, form: &Form) -> Result<Done, Undone> {
-    let id: u64 = id.parse().map_err(|_| Undone { status: 404, why: format!("There is no post '{id}'.") })?;
+fn change(web: &Web, caller: &Caller, (board, id): (Board, &str), form: &Form) -> Result<Done, Undone> {
+    let id = PostId::read(board, id)?;
     let message = match form.value("delete").unwrap_or("0") {
         "0" => {
-            let _: Wrote = web.nodes.here(caller, "board.strong.modify", &(id, entry(form)?))?;
+            let _: IgnoredAny = web.nodes.here(caller, &board.method("modify"), &(&id, entry(form)?))?;
             format!("Post {id} has a new text.")
         }
         "1" => {
-            let _: Wrote = web.nodes.here(caller, "board.strong.delete", &(id,))?;
+            let _: IgnoredAny = web.nodes.here(caller, &board.method("delete"), &(&id,))?;
             format!("Post {id} is deleted.")
         }
         _ => return Err(bad("The field delete is 0, to change the post, or 1, to delete it; nothing was done.")),
     };
-    Ok(Done { status: 200, message, location: None, back_to: "strong" })
+    Ok(Done { status: 200, message, location: None, back_to: board.part() })
 }
 
 fn propose(web: &Web, caller: &Caller, form: &Form) -> Result<Done, Undone> {
@@ -154,10 +226,13 @@ mod tests {
     #[test]
     fn paths_are_routes() {
         for (path, route) in [
-            ("/board", Some(Route::Board)),
-            ("/board/", Some(Route::Board)),
-            ("/board/3/", Some(Route::Post("3"))),
-            ("/board/3", Some(Route::Post("3"))),
+            ("/board", Some(Route::Board(Board::Strong))),
+            ("/board/", Some(Route::Board(Board::Strong))),
+            ("/board/3/", Some(Route::Post(Board::Strong, "3"))),
+            ("/board/3", Some(Route::Post(Board::Strong, "3"))),
+            ("/eventual", Some(Route::Board(Board::Eventual))),
+            ("/eventual/7.8000/", Some(Route::Post(Board::Eventual, "7.8000"))),
+            ("/eventual7", None),
             ("/board/3/4", None),
             ("/board//", None),
             ("/boards", None),
@@ -166,6 +241,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Route::of(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn ids_are_as_their_boards_make_them() {
+        assert_eq!(PostId::read(Board::Strong, "17").ok(), Some(PostId::Number(17)));
+        assert_eq!(PostId::read(Board::Eventual, "7.8000").ok(), Some(PostId::Stamp("7.8000".to_owned())));
+        for text in ["", "x", "1.2", "-1"] {
+            assert!(PostId::read(Board::Strong, text).is_err(), "{text}");
+        }
+        for text in ["", "x", "7", "7.", ".8", "7.8.9", "7.x"] {
+            assert!(PostId::read(Board::Eventual, text).is_err(), "{text}");
         }
     }
 

@@ -12,7 +12,7 @@ struct Asset {
     body: &'static str,
 }
 
-static ASSETS: [Asset; 3] = [
+static ASSETS: [Asset; 4] = [
     Asset {
         path: "/assets/style.css",
         content_type: "text/css; charset=utf-8",
@@ -22,6 +22,11 @@ static ASSETS: [Asset; 3] = [
         path: "/assets/page.js",
         content_type: "text/javascript; charset=utf-8",
         body: include_str!("assets/page.js"),
+    },
+    Asset {
+        path: "/assets/diagram.js",
+        content_type: "text/javascript; charset=utf-8",
+        body: include_str!("assets/diagram.js"),
     },
     Asset { path: "/assets/icon.svg", content_type: "image/svg+xml", body: include_str!("assets/icon.svg") },
 ];

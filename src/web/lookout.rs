@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use super::nodes::{Caller, Nodes};
 use super::panels::{self, Panel};
-use super::view::{Services, View};
+use super::trace::{Traced, Tracer};
+use super::view::{BoardStatus, Eventual, Services, View};
 use crate::protocol::types::{Instance, NodeId};
 use crate::rpc::access::Role;
 use crate::rpc::answers::{InstanceRow, Status};
@@ -49,6 +50,7 @@ pub(super) struct Lookout {
     renewing: Mutex<Renewed>,
     panels: Mutex<Panels>,
     others: Mutex<Others>,
+    tracer: Arc<Tracer>,
     asking: Mutex<()>,
     streams: AtomicUsize,
 }
@@ -58,7 +60,8 @@ pub(super) struct Lookout {
 struct Renewed {
     at: BTreeMap<bool, Instant>,
     /// What the services had, and as of what.
-    services: Option<(Key, Services)>,
+    services: Option<(Key, Arc<Services>)>,
+    eventual: Option<Eventual>,
     /// The last state of the instances, by which the current one is found.
     rows: Option<BTreeMap<NodeId, Vec<InstanceRow>>>,
     current: Instance,
@@ -78,6 +81,7 @@ struct Panels {
 struct Others {
     at: Option<Instant>,
     said: BTreeMap<NodeId, Option<Status>>,
+    boards: BTreeMap<NodeId, BoardStatus>,
     /// The links that fail, as administrators were told.
     links: BTreeMap<NodeId, Vec<LinkRow>>,
     links_at: Option<Instant>,
@@ -90,6 +94,25 @@ pub(super) struct News {
     pub(super) id: String,
     /// The panels that have changed, with their HTML.
     pub(super) panels: Vec<Fresh>,
+    /// What happened, if the caller wants to know it.
+    pub(super) trace: Trace,
+}
+
+/// What happened at the nodes.
+#[derive(Serialize)]
+pub(super) struct Trace {
+    /// The start of the node that numbers the events.
+    life: String,
+    events: Vec<Arc<Traced>>,
+}
+
+/// What somebody has seen.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// The last version of a panel.
+    version: u64,
+    /// The number of the last event, for a diagram.
+    traced: u64,
 }
 
 /// A panel that has changed.
@@ -104,6 +127,7 @@ pub(super) struct Fresh {
 impl Lookout {
     pub(super) fn new(nodes: Arc<Nodes>, token: String, life: String) -> Self {
         Self {
+            tracer: Arc::new(Tracer::new(Arc::clone(&nodes))),
             nodes,
             token,
             life,
@@ -129,10 +153,15 @@ impl Lookout {
         })
     }
 
-    /// What has changed since an id; all, if the id is of another life.
-    pub(super) fn news(self: &Arc<Self>, caller: &Caller, after: &str) -> News {
+    /// What has changed since an id; all, if the id is of another life. With what happened, if the caller wants that.
+    pub(super) fn news(self: &Arc<Self>, caller: &Caller, after: &str, with_trace: bool) -> News {
         self.renew(caller);
-        let after = self.version_of(after);
+        let Seen { version: after, traced } = self.seen(after);
+        let (traced, events) = match with_trace && caller.grant.includes(Role::Admin) {
+            true => self.tracer.since(caller, traced),
+            false => (traced, Vec::new()),
+        };
+        let trace = Trace { life: self.life.clone(), events };
         let panels = self.panels.lock();
         let is_for_caller = |panel: &Panel| caller.grant.includes(panel.role());
         let changed = panels.all.iter().filter(|(panel, (version, _))| *version > after && is_for_caller(panel));
@@ -141,20 +170,21 @@ impl Lookout {
             .collect();
         // So that whoever is cut off between two of them has seen all up to the last id.
         fresh.sort_unstable_by_key(|fresh| fresh.version);
-        News { id: self.id(panels.version.max(after)), panels: fresh }
+        let seen = Seen { version: panels.version.max(after), traced };
+        News { id: self.id(seen), panels: fresh, trace }
     }
 
     /// The id of what is known now.
     pub(super) fn now(&self) -> String {
-        self.id(self.panels.lock().version)
+        self.id(Seen { version: self.panels.lock().version, traced: 0 })
     }
 
     /// A stream of what changes after an id; `None` if there are as many as may be.
-    pub(super) fn stream(self: &Arc<Self>, caller: Caller, after: &str) -> Option<Events> {
+    pub(super) fn stream(self: &Arc<Self>, caller: Caller, after: &str, with_trace: bool) -> Option<Events> {
         let open = |open: usize| (open < MAX_STREAMS).then_some(open + 1);
         self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, open).ok()?;
         let (now, after) = (Instant::now(), after.to_owned());
-        Some(Events { lookout: Arc::clone(self), caller, after, opened: now, spoke: None })
+        Some(Events { lookout: Arc::clone(self), caller, after, with_trace, opened: now, spoke: None })
     }
 
     /// Streams that are open.
@@ -162,15 +192,17 @@ impl Lookout {
         self.streams.load(Ordering::Relaxed)
     }
 
-    fn id(&self, version: u64) -> String {
-        format!("{}.{version}", self.life)
+    fn id(&self, Seen { version, traced }: Seen) -> String {
+        format!("{}.{version}.{traced}", self.life)
     }
 
-    fn version_of(&self, id: &str) -> u64 {
-        id.split_once('.')
-            .filter(|(life, _)| *life == self.life)
-            .and_then(|(_, version)| version.parse().ok())
-            .unwrap_or(0)
+    fn seen(&self, id: &str) -> Seen {
+        let mut parts = id.split('.');
+        if parts.next() != Some(&*self.life) {
+            return Seen::default();
+        }
+        let mut number = || parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+        Seen { version: number(), traced: number() }
     }
 
     /// Makes the panels anew, unless they are young or somebody else is just doing it.
@@ -204,13 +236,15 @@ impl Lookout {
         let key = log.map(|log| (here.generation, log.applied, log.state_hash.clone())).unwrap_or_default();
         let services = match renewed.services.take() {
             Some((known, services)) if known == key => services,
-            _ => Services::read(&self.nodes, caller)?,
+            _ => Arc::new(Services::read(&self.nodes, caller)?),
         };
-        renewed.services = Some((key, services.clone()));
-        let (others, mut links) = {
+        renewed.services = Some((key, Arc::clone(&services)));
+        let (others, boards, mut links) = {
             let others = self.others.lock();
-            (others.said.clone(), others.links.clone())
+            (others.said.clone(), others.boards.clone(), others.links.clone())
         };
+        renewed.eventual = Eventual::read(&self.nodes, caller, &boards, renewed.eventual.as_ref()).ok();
+        let eventual = renewed.eventual.clone();
         if self.shows_links(caller) {
             links.insert(here.node, self.nodes.here(caller, "lab.link.list", &())?);
         }
@@ -218,7 +252,7 @@ impl Lookout {
         let rows = others.values().flatten().chain([&here]).map(rows).collect();
         renewed.current = current(renewed.rows.as_ref(), &rows, &renewed.current);
         renewed.rows = Some(rows);
-        Ok(View { here, others, services, links, current: renewed.current.clone() })
+        Ok(View { here, others, services, eventual, links, current: renewed.current.clone() })
     }
 
     /// Asks the other nodes, without waiting for them.
@@ -240,9 +274,11 @@ impl Lookout {
             return;
         }
         let said = self.nodes.others(caller, "status", &());
+        let boards: BTreeMap<NodeId, Option<BoardStatus>> = self.nodes.others(caller, "board.eventual.status", &());
         let links = self.shows_links(caller).then(|| self.nodes.others(caller, "lab.link.list", &()));
         let mut others = self.others.lock();
         (others.at, others.said) = (Some(Instant::now()), said);
+        others.boards = boards.into_iter().filter_map(|(node, board)| Some((node, board?))).collect();
         if let Some(links) = links {
             others.links_at = others.at;
             others.links = links.into_iter().filter_map(|(node, links)| Some((node, links?))).collect();
@@ -281,6 +317,7 @@ pub(super) struct Events {
     lookout: Arc<Lookout>,
     caller: Caller,
     after: String,
+    with_trace: bool,
     opened: Instant,
     /// When anything was last said.
     spoke: Option<Instant>,
@@ -295,11 +332,18 @@ impl Stream for Events {
         if self.spoke.is_none() {
             out.push_str("retry: 1000\n\n");
         }
-        let news = self.lookout.news(&self.caller, &self.after);
+        let news = self.lookout.news(&self.caller, &self.after, self.with_trace);
+        // An id says what was seen: of the panels so far, and of what happened only with the last event.
+        let Seen { traced, .. } = self.lookout.seen(&self.after);
         for fresh in &news.panels {
+            let id = self.lookout.id(Seen { version: fresh.version, traced });
             // JSON has no line ends of its own, so one line of data it is.
             let data = serde_json::to_string(fresh).unwrap_or_default();
-            out.push_str(&format!("id: {}\nevent: panel\ndata: {data}\n\n", self.lookout.id(fresh.version)));
+            out.push_str(&format!("id: {id}\nevent: panel\ndata: {data}\n\n"));
+        }
+        if !news.trace.events.is_empty() {
+            let data = serde_json::to_string(&news.trace).unwrap_or_default();
+            out.push_str(&format!("id: {}\nevent: trace\ndata: {data}\n\n", news.id));
         }
         self.after = news.id;
         if out.is_empty() && self.spoke.is_some_and(|spoke| spoke.elapsed() > PULSE) {
@@ -315,5 +359,37 @@ impl Stream for Events {
 impl Drop for Events {
     fn drop(&mut self) {
         self.lookout.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(instance: &str, decided: bool) -> InstanceRow {
+        InstanceRow {
+            instance: instance.parse().unwrap(),
+            decided,
+            proposing_ballot: None,
+            promised_ballot: None,
+            accepted_ballot: None,
+            accepted_value: None,
+            ballot: None,
+            value: None,
+        }
+    }
+
+    #[test]
+    fn the_current_instance_is_the_one_that_changed_last() {
+        let node = |number: u32| NodeId::new(number).unwrap();
+        let (a, b): (Instance, Instance) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let one = BTreeMap::from([(node(1), vec![row("a", false), row("b", false)])]);
+        assert_eq!(current(None, &one, &a), a, "nothing is known to have changed");
+        assert_eq!(current(Some(&one), &one, &a), a);
+        let decided = BTreeMap::from([(node(1), vec![row("a", false), row("b", true)])]);
+        assert_eq!(current(Some(&one), &decided, &a), b);
+        let mut two = decided.clone();
+        two.insert(node(2), vec![row("a", true)]);
+        assert_eq!(current(Some(&decided), &two, &b), b, "a node that was silent before tells nothing new");
     }
 }

@@ -7,9 +7,10 @@
 //! | `GET /board` | the strong board, as a page or as JSON |
 //! | `POST /board` | a new post: `entry` |
 //! | `POST /board/<id>/` | changes a post (`entry`, `delete` is 0) or deletes it (`delete` is 1) |
+//! | `GET /eventual`, `POST /eventual`, `POST /eventual/<id>/` | the same for the eventual board |
 //! | `POST /propose` | proposes `value` in `instance`, here |
 //! | `POST /lab` | faults by hand, in a lab: `do`, and whom (`from`, `to`, or `side-<node>` for each on one side) |
-//! | `GET /live` | what has changed since `after` or `Last-Event-ID`: a stream of events, or as JSON |
+//! | `GET /live` | what has changed since `after` or `Last-Event-ID`, with `trace=1` also what happened; streamed, or as JSON |
 //! | `GET /panel/<name>` | one part of the page |
 //! | `GET /RPC2` | the methods, described |
 //! | `GET /assets/<name>` | style, scripts, icon |
@@ -46,6 +47,7 @@ mod metrics;
 mod nodes;
 mod page;
 mod panels;
+mod trace;
 mod view;
 
 use std::io;
@@ -57,6 +59,7 @@ use self::form::Form;
 use self::guard::Token;
 use self::lookout::Lookout;
 use self::nodes::{Caller, Nodes};
+use self::panels::Panel;
 use crate::node::core::Core;
 use crate::protocol::types::Instance;
 use crate::rpc::access::Role;
@@ -129,7 +132,8 @@ impl Web {
         };
         match request.path {
             "/" => self.page(request, caller, &query),
-            "/board" | "/board/" => self.board(request, caller),
+            "/board" | "/board/" => self.board(request, caller, Panel::Strong),
+            "/eventual" | "/eventual/" => self.board(request, caller, Panel::Eventual),
             "/live" => self.live(request, caller, &query),
             "/metrics" => match metrics::text(&self.nodes.core, self.lookout.streams()) {
                 Ok(text) => Reply::new(200_u16, metrics::CONTENT_TYPE, text),
@@ -157,15 +161,15 @@ impl Web {
         }
     }
 
-    fn board(&self, request: &Request<'_>, caller: &Caller) -> Reply {
-        if !wants_html(request) {
-            return match self.lookout.look(caller, None) {
-                Ok(view) => json(200, &view.services.posts),
-                Err(fault) => refusal(request, status_of(&fault), &fault.string),
-            };
-        }
+    fn board(&self, request: &Request<'_>, caller: &Caller, panel: Panel) -> Reply {
         match self.lookout.look(caller, None) {
-            Ok(view) => Reply::new(200_u16, page::HTML, page::board(&view, self.token.as_str())),
+            Ok(view) if wants_html(request) => {
+                Reply::new(200_u16, page::HTML, page::board(panel, &view, self.token.as_str()))
+            }
+            Ok(view) if panel == Panel::Eventual => {
+                json(200, &view.eventual.map(|eventual| eventual.entries).unwrap_or_default())
+            }
+            Ok(view) => json(200, &view.services.posts),
             Err(fault) => refusal(request, status_of(&fault), &fault.string),
         }
     }
@@ -173,7 +177,7 @@ impl Web {
     /// One panel, drawn for an instance of the caller's choice.
     fn part(&self, path: &str, caller: &Caller, query: &Form) -> Option<Reply> {
         let name = path.strip_prefix("/panel/")?;
-        let panel = panels::Panel::ALL.into_iter().find(|panel| panel.name() == name)?;
+        let panel = Panel::ALL.into_iter().find(|panel| panel.name() == name)?;
         if !caller.grant.includes(panel.role()) {
             return Some(Reply::text(403_u16, "This part of the page is for administrators.\n"));
         }
@@ -188,10 +192,11 @@ impl Web {
     fn live(&self, request: &Request<'_>, caller: &Caller, query: &Form) -> Reply {
         // A browser that connects anew by itself says it in the header, and repeats the query of the first time.
         let after = request.headers.value("Last-Event-ID").or_else(|| query.value("after")).unwrap_or_default();
+        let with_trace = query.value("trace") == Some("1");
         if !accepts(request, "text/event-stream") {
-            return json(200, &self.lookout.news(caller, after));
+            return json(200, &self.lookout.news(caller, after, with_trace));
         }
-        match self.lookout.stream(caller.clone(), after) {
+        match self.lookout.stream(caller.clone(), after, with_trace) {
             Some(events) => Reply::stream("text/event-stream", Box::new(events)),
             None => Reply::text(503_u16, "Too many pages are open on this node; this one may poll.\n")
                 .with_header("Retry-After", "5"),

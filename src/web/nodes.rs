@@ -88,14 +88,28 @@ impl Nodes {
         method: &str,
         params: &P,
     ) -> BTreeMap<NodeId, Option<T>> {
+        self.each(self.others.keys().copied(), |node| self.at(node, caller, method, params).ok())
+    }
+
+    /// All nodes, this one included.
+    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.core.members.keys().copied()
+    }
+
+    /// Asks nodes at once, each in a thread of its own.
+    pub(super) fn each<T: Send>(
+        &self,
+        nodes: impl Iterator<Item = NodeId>,
+        ask: impl Fn(NodeId) -> Option<T> + Sync,
+    ) -> BTreeMap<NodeId, Option<T>> {
+        let ask = &ask;
         thread::scope(|scope| {
-            let ask = |node: NodeId| {
+            let start = |node: NodeId| {
                 let asking = thread::Builder::new().name("page-ask".to_owned());
                 // A thread that cannot be had is a node that does not answer.
-                let asking = asking.spawn_scoped(scope, move || self.at(node, caller, method, params).ok());
-                (node, asking.ok())
+                (node, asking.spawn_scoped(scope, move || ask(node)).ok())
             };
-            let asking: Vec<_> = self.others.keys().copied().map(ask).collect();
+            let asking: Vec<_> = nodes.map(start).collect();
             let answer = |(node, asking): (NodeId, Option<thread::ScopedJoinHandle<'_, Option<T>>>)| {
                 (node, asking.and_then(|asking| asking.join().ok().flatten()))
             };

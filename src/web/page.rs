@@ -5,7 +5,7 @@ use super::html::Html;
 use super::panels::{self, Panel};
 use super::view::View;
 use crate::protocol::types::Instance;
-use crate::rpc::access::Grant;
+use crate::rpc::access::{Grant, Role};
 
 /// The type of all pages and panels.
 pub(super) const HTML: &str = "text/html; charset=utf-8";
@@ -57,12 +57,19 @@ pub(super) fn whole(view: &View, about: &About<'_>) -> String {
     html.raw("<div class=\"boards\">");
     let hint = "The leader's order is everyone's. A post stands here once a majority has it on disk.";
     section(&mut html, Section { id: "strong", title: "Strong board", hint }, &[Panel::Strong], view, about);
+    if view.eventual.is_some() {
+        let hint = "Taken at once, also by a node that is cut off; the others come to show it when they can.";
+        section(&mut html, Section { id: "eventual", title: "Eventual board", hint }, &[Panel::Eventual], view, about);
+    }
     html.raw("</div>");
     let hint = "One value an instance, chosen once, for good.";
     section(&mut html, Section { id: "paxos", title: "Paxos", hint }, &[Panel::Acceptors], view, about);
     if view.here.mode == "lab" && about.grant.includes(Panel::Faults.role()) {
         let hint = "Links fail until they are healed, or for five minutes.";
         section(&mut html, Section { id: "faults", title: "Faults by hand", hint }, &[Panel::Faults], view, about);
+    }
+    if about.grant.includes(Role::Admin) {
+        diagram(&mut html, view);
     }
     html.raw("<div class=\"tables\">");
     section(&mut html, Section { id: "keys", title: "Keys", hint: "" }, &[Panel::Keys], view, about);
@@ -93,12 +100,34 @@ fn section(html: &mut Html, section: Section, panels: &[Panel], view: &View, abo
     html.raw("</section>");
 }
 
-/// The strong board alone.
-pub(super) fn board(view: &View, token: &str) -> String {
+/// The place of the space-time diagram, which scripts draw.
+fn diagram(html: &mut Html, view: &View) {
+    let nodes: Vec<String> = view.nodes().map(|(node, _)| node.to_string()).collect();
+    html.fill("<section id=\"diagram\" aria-labelledby=\"diagram-title\" data-nodes=\"{}\">", &[&nodes.join(" ")]);
+    html.raw(
+        "<h2 id=\"diagram-title\">What the nodes say to each other</h2>\
+         <p class=\"hint\">A lane for each node, time down, an arrow for each message, a cross where one is lost.</p>\
+         <noscript><p>The diagram is drawn by a script. Without one, the shell's <code>diagram</code> shows the \
+         same.</p></noscript><div class=\"tools\" hidden>\
+         <button data-do=\"pause\" aria-pressed=\"false\">Pause</button>\
+         <button class=\"plain\" data-do=\"step\" disabled>Step</button>\
+         <button class=\"plain\" data-do=\"clear\">Clear</button>\
+         <label><input type=\"checkbox\" data-family=\"paxos\" checked> Paxos</label>\
+         <label><input type=\"checkbox\" data-family=\"log\" checked> log and boards</label>\
+         <label><input type=\"checkbox\" data-family=\"election\" checked> election</label>\
+         <label><input type=\"checkbox\" data-family=\"learn\"> learning</label>\
+         <span data-waiting role=\"status\"></span></div>\
+         <div class=\"canvas\" data-diagram tabindex=\"0\" role=\"region\" aria-label=\"Space-time diagram\"></div>\
+         <details class=\"events\"><summary>The same as text</summary><ol data-events></ol></details></section>",
+    );
+}
+
+/// One board alone.
+pub(super) fn board(panel: Panel, view: &View, token: &str) -> String {
     let mut html = Html::new();
-    begin(&mut html, &format!("node {}: board", view.here.node), false);
-    html.raw("<body class=\"text\"><main><h1>Board</h1>");
-    html.push(&panels::draw(Panel::Strong, view, token));
+    begin(&mut html, &format!("node {}: {} board", view.here.node, panel.name()), false);
+    html.fill("<body class=\"text\"><main><h1>The {} board</h1>", &[&panel.name()]);
+    html.push(&panels::draw(panel, view, token));
     html.raw("<p><a href=\"/\">The whole page</a></p></main></body></html>");
     html.into_string()
 }

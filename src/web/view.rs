@@ -1,6 +1,9 @@
 //! What there is to be seen, as the methods told it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::nodes::{Caller, Nodes};
 use crate::node::status::StrongStatus;
@@ -20,7 +23,9 @@ pub(super) struct View {
     pub(super) here: Status,
     /// The other nodes; `None` for one that does not answer.
     pub(super) others: BTreeMap<NodeId, Option<Status>>,
-    pub(super) services: Services,
+    pub(super) services: Arc<Services>,
+    /// Absent in a node that has none.
+    pub(super) eventual: Option<Eventual>,
     /// The links that fail, of each node that told; of none unless this is a lab.
     pub(super) links: BTreeMap<NodeId, Vec<LinkRow>>,
     /// The instance whose acceptors are shown.
@@ -54,9 +59,70 @@ impl Services {
     }
 }
 
+/// The eventual board as this node has it, and how far each node is that tells.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Eventual {
+    pub(super) entries: Vec<EntryRow>,
+    pub(super) nodes: BTreeMap<NodeId, BoardStatus>,
+}
+
+/// What matters here of a row of `board.eventual.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EntryRow {
+    /// `clock.server`.
+    pub(super) id: String,
+    pub(super) text: String,
+    pub(super) author: u32,
+    /// Of the last change.
+    pub(super) clock: u64,
+    pub(super) server: u32,
+}
+
+/// What matters here of an answer of `board.eventual.status`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct BoardStatus {
+    /// Of each server, the clock up to which all its operations are known.
+    pub(super) versions: BTreeMap<String, u64>,
+    /// Equal on nodes that show the same.
+    pub(super) digest: String,
+}
+
+impl Eventual {
+    /// As this node has it, with what the other nodes said.
+    pub(super) fn read(
+        nodes: &Nodes,
+        caller: &Caller,
+        others: &BTreeMap<NodeId, BoardStatus>,
+        known: Option<&Self>,
+    ) -> Result<Self, Fault> {
+        let me = nodes.core.id;
+        let here: BoardStatus = nodes.here(caller, "board.eventual.status", &())?;
+        let entries = match known {
+            Some(known) if known.nodes.get(&me).is_some_and(|known| known.digest == here.digest) => {
+                known.entries.clone()
+            }
+            _ => {
+                let newest = ReadOptions { limit: Some(ROWS), newest: Some(true), ..ReadOptions::default() };
+                nodes.here(caller, "board.eventual.list", &(newest,))?
+            }
+        };
+        let nodes = others.iter().map(|(node, status)| (*node, status.clone())).chain([(me, here)]).collect();
+        Ok(Self { entries, nodes })
+    }
+}
+
+impl BoardStatus {
+    /// Whether an entry is known there as it is here, or newer.
+    fn covers(&self, entry: &EntryRow) -> bool {
+        self.versions.get(&entry.server.to_string()).is_some_and(|clock| *clock >= entry.clock)
+    }
+}
+
 /// How far a post has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
+    /// On this node, and nowhere else as far as is known here.
+    Local,
     /// On some others: of the strong board, on a majority.
     Sent,
     /// On all nodes.
@@ -93,6 +159,20 @@ impl View {
             |status: Option<&Status>| status.and_then(|status| status.log.as_ref()).map_or(0, |log| log.applied);
         let everywhere = self.nodes().all(|(_, status)| applied(status) >= post.counter);
         if everywhere { Reach::Everywhere } else { Reach::Sent }
+    }
+
+    /// How far an entry of the eventual board has come.
+    pub(super) fn spread(&self, entry: &EntryRow) -> Reach {
+        let others = self.here.members.iter().filter(|member| member.node != self.here.node);
+        let known = self.eventual.as_ref().map(|eventual| &eventual.nodes);
+        let covers = |node: &NodeId| known.and_then(|known| known.get(node)).is_some_and(|status| status.covers(entry));
+        let (there, all) =
+            others.fold((0, 0), |(there, all), member| (there + usize::from(covers(&member.node)), all + 1));
+        match there {
+            _ if there == all => Reach::Everywhere,
+            0 => Reach::Local,
+            _ => Reach::Sent,
+        }
     }
 
     /// What a node knows of an instance.

@@ -85,6 +85,35 @@ async function write(page, text, board = 'strong') {
   await form.getByRole('button', { name: 'Post' }).click();
 }
 
+describe('the diagram', () => {
+  /** What was drawn last, in words: the picture keeps so many events and lets go of the oldest. */
+  const last = (page) => page.locator('#diagram [data-events] li').last().textContent();
+
+  check('a race is drawn live, and can be paused and stepped through', async () => {
+    await withPage(1, {}, async (page) => {
+      const [one, other] = cluster.ports;
+      await cluster.shell(`BB_wins ${one} ${other} red blue`);
+      const label = (text) => page.locator('#diagram text.label').filter({ hasText: text }).first();
+      for (const name of ['Prepare', 'Promise', 'Accept', 'Accepted', 'Reject']) await label(name).waitFor();
+      await page.locator('#diagram').screenshot({ path: join(WORK, 'race.png') });
+      await page.getByRole('button', { name: 'Pause' }).click();
+      const before = await last(page);
+      await cluster.post(2, '/propose', { value: 'green', instance: 'while paused' });
+      await until('what waits', async () => /[1-9]\d* events wait/.test(await page.locator('#diagram [data-waiting]').textContent()));
+      assert.equal(await last(page), before);
+      const step = page.getByRole('button', { name: 'Step' });
+      await until('a step that draws', async () => {
+        await step.click();
+        return (await last(page)) !== before;
+      });
+      await page.getByRole('button', { name: 'Go on' }).click();
+      await page.getByText('The same as text').click();
+      await page.locator('#diagram li').filter({ hasText: 'green' }).first().waitFor();
+      assert.ok((await page.locator('#diagram line.arrow').count()) > 10);
+    });
+  });
+});
+
 describe('the boards', () => {
   check('a post on one node is seen on another within a second', async () => {
     await withPage(0, {}, async (here) => withPage(3, {}, async (there) => {
@@ -128,11 +157,13 @@ describe('the boards', () => {
       '\u202e<b>reversed</b>',
     ];
     await withPage(2, {}, async (page) => {
-      for (const attack of attacks) {
-        await write(page, attack);
-        const shown = post(page, attack);
-        await shown.waitFor();
-        assert.equal(await shown.locator('.text').textContent(), attack);
+      for (const board of ['strong']) {
+        for (const attack of attacks) {
+          await write(page, attack, board);
+          const shown = post(page, attack, board);
+          await shown.waitFor();
+          assert.equal(await shown.locator('.text').textContent(), attack);
+        }
       }
       // Also where the server drew the whole page.
       await page.reload();

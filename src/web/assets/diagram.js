@@ -2,10 +2,12 @@
 // come, can be paused, and then goes on by single steps.
 
 const SVG = 'http://www.w3.org/2000/svg';
-const KEPT = 400;
+const KEPT = 1200;
+const DRAWN = 400;
 const LISTED = 60;
-const ROW = 15;
-const TOP = 34;
+const ROW = 16;
+const TOP = 12;
+const HEADS = 24;
 const LEFT = 30;
 const SIDE = 44;
 const MIN_LANE = 84;
@@ -22,11 +24,34 @@ function element(name, attributes = {}, text = '') {
   return made;
 }
 
-/** Which protocol a message is of: by the words that the papers have for it. */
+/** Which protocol a message is of: single decrees say `Prepare`, the others `bully.election` and `log.accept`. */
 function family(name = '') {
-  if (/^(Prepare|Promise|Accept|Accepted|Commit|Committed|Reject|Learn|Learned)$/.test(name)) return 'paxos';
-  if (/^(Election|Answer|Coordinator|Resign|Heartbeat)$/.test(name)) return 'election';
-  return 'log';
+  if (name.startsWith('bully.')) return 'election';
+  // Asked all the time, and seldom with news in the answer.
+  if (name === 'Learn' || name === 'Learned') return 'learn';
+  return name.includes('.') ? 'log' : 'paxos';
+}
+
+/** Whether an event is worth a place: of what a node tells its clients, only what was decided. */
+const isDrawn = ({ kind, name }) => KINDS.has(kind) && (kind !== 'tell' || /decided/i.test(name ?? ''));
+
+/** Clocks of nodes differ a little: a receipt is not shown before its send, nor an event before its node's last one. */
+function settle(events) {
+  const inOrder = [...events].sort((one, other) => one.number - other.number);
+  const sent = new Map(inOrder.filter(({ kind }) => kind === 'send').map((event) => [`${event.message}>${event.peer}`, event]));
+  for (let pass = 0, changed = true; changed && pass < 20; pass += 1) {
+    changed = false;
+    const last = new Map();
+    for (const event of inOrder) {
+      const send = event.kind === 'receive' ? sent.get(`${event.message}>${event.node}`) : undefined;
+      const least = Math.max(last.get(event.node) ?? -Infinity, send ? send.at_us + 1 : -Infinity);
+      if (event.at_us < least) {
+        event.at_us = least;
+        changed = true;
+      }
+      last.set(event.node, event.at_us);
+    }
+  }
 }
 
 export class Diagram {
@@ -41,7 +66,8 @@ export class Diagram {
     this.filters = [...root.querySelectorAll('input[data-family]')];
     this.events = [];
     this.queue = [];
-    this.seen = new Set();
+    this.life = '';
+    this.last = 0;
     this.isPaused = false;
     this.isDue = false;
     this.pauseButton.addEventListener('click', () => this.pause(!this.isPaused));
@@ -51,15 +77,18 @@ export class Diagram {
     this.draw();
   }
 
-  /** Takes events as the node tells them: each with node, seq, at_us, kind and more. */
-  add(events) {
-    for (const event of events) {
-      const id = `${event.node}:${event.life ?? 0}:${event.seq}`;
-      if (this.seen.has(id) || !KINDS.has(event.kind)) continue;
-      this.seen.add(id);
-      this.queue.push(event);
+  /** Takes events as the node tells them, numbered, each with node, at_us, kind and more. */
+  add({ life, events }) {
+    if (life !== this.life) {
+      // Another start of the node numbers anew, and its time begins anew.
+      this.life = life;
+      this.last = 0;
+      this.events = [];
+      this.queue = [];
     }
-    if (this.seen.size > 20 * KEPT) this.seen = new Set([...this.seen].slice(-10 * KEPT));
+    const fresh = events.filter((event) => event.number > this.last && isDrawn(event));
+    this.queue.push(...fresh);
+    this.last = Math.max(this.last, ...events.map(({ number }) => number));
     // A node's clock may be a little ahead of another's.
     this.queue.sort((one, other) => one.at_us - other.at_us);
     if (!this.isPaused) this.take(this.queue.length);
@@ -89,6 +118,7 @@ export class Diagram {
 
   take(count) {
     this.events.push(...this.queue.splice(0, count));
+    settle(this.events);
     this.events.sort((one, other) => one.at_us - other.at_us);
     this.events.splice(0, Math.max(0, this.events.length - KEPT));
     if (this.isDue) return;
@@ -102,7 +132,7 @@ export class Diagram {
   }
 
   draw() {
-    const shown = this.events.filter((event) => this.isShown(event));
+    const shown = this.events.filter((event) => this.isShown(event)).slice(-DRAWN);
     const width = Math.max(this.canvas.clientWidth || 0, 2 * SIDE + LEFT + MIN_LANE * (this.nodes.length - 1));
     const lane = (width - 2 * SIDE - LEFT) / Math.max(1, this.nodes.length - 1);
     const xOf = (node) => LEFT + SIDE + this.nodes.indexOf(node) * lane;
@@ -113,13 +143,15 @@ export class Diagram {
       'aria-label': `Space-time diagram of ${this.nodes.length} nodes: the last ${shown.length} events. They are listed below as text.`,
     });
     svg.append(this.arrowHeads());
+    // They stay in sight while the rest scrolls.
+    const heads = element('svg', { class: 'heads', width, height: HEADS, viewBox: `0 0 ${width} ${HEADS}`, 'aria-hidden': 'true' });
     for (const node of this.nodes) {
       svg.append(element('line', { class: 'lane', x1: xOf(node), x2: xOf(node), y1: TOP - 8, y2: height }));
-      svg.append(element('text', { class: 'node', x: xOf(node), y: 16, 'text-anchor': 'middle' }, `${node}`));
+      heads.append(element('text', { class: 'node', x: xOf(node), y: 16, 'text-anchor': 'middle' }, `${node}`));
     }
     for (const event of shown) this.drawEvent(svg, event, sent, xOf, height);
     const atEnd = this.canvas.scrollTop + this.canvas.clientHeight >= this.canvas.scrollHeight - 40;
-    this.canvas.replaceChildren(svg);
+    this.canvas.replaceChildren(heads, svg);
     if (atEnd || !this.isPaused) this.canvas.scrollTop = this.canvas.scrollHeight;
     this.write(shown);
   }
@@ -140,7 +172,7 @@ export class Diagram {
 
   arrowHeads() {
     const heads = element('defs');
-    for (const kind of ['paxos', 'election', 'log']) {
+    for (const kind of ['paxos', 'election', 'log', 'learn']) {
       const head = element('marker', {
         id: `head-${kind}`, class: kind, viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto',
       });

@@ -1,6 +1,8 @@
 // Keeps the page up to date and sends its forms without leaving it. Without this script the page does the same by
 // itself, only that it has to be loaded anew.
 
+import { Diagram } from './diagram.js';
+
 const POLL_MS = 1000;
 const STREAM_AGAIN_MS = 30000;
 const QUIET_MS = 6000;
@@ -101,33 +103,56 @@ function scrollToEnd(element) {
 // News: a stream of events, or, where there is none to be had, asking once a second.
 
 let polling = 0;
+let diagram = null;
+const place = document.getElementById('diagram');
+if (place) {
+  place.querySelector('.tools').hidden = false;
+  diagram = new Diagram(place, place.dataset.nodes.split(' ').map(Number));
+}
+const address = () => `/live?after=${encodeURIComponent(after)}${diagram ? '&trace=1' : ''}`;
+
+let source = null;
 
 function listen() {
-  const source = new EventSource(`/live?after=${encodeURIComponent(after)}`);
+  source?.close();
+  source = new EventSource(address());
   source.addEventListener('open', () => tell('● live', 'on'));
   source.addEventListener('panel', (event) => {
     after = event.lastEventId || after;
     show(JSON.parse(event.data));
   });
-  source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CLOSED) {
+  source.addEventListener('trace', (event) => {
+    after = event.lastEventId || after;
+    diagram?.add(JSON.parse(event.data));
+  });
+  source.addEventListener('error', ({ target }) => {
+    if (target.readyState === EventSource.CLOSED) {
       // Refused: there are too many streams. A broken one is opened anew by the browser.
+      clearTimeout(polling);
       poll();
-      setTimeout(() => { clearTimeout(polling); listen(); }, STREAM_AGAIN_MS);
+      setTimeout(() => { if (target === source) { clearTimeout(polling); listen(); } }, STREAM_AGAIN_MS);
     } else {
       tell('○ not connected, trying again', 'off');
     }
   });
-  addEventListener('pagehide', () => source.close(), { once: true });
 }
+
+// A browser has six connections to one server: pages that nobody sees must not take them all.
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(polling);
+  if (document.hidden) source?.close();
+  else listen();
+});
+addEventListener('pagehide', () => source?.close());
 
 async function poll() {
   try {
-    const answer = await fetch(`/live?after=${encodeURIComponent(after)}`, { headers: { Accept: 'application/json' } });
+    const answer = await fetch(address(), { headers: { Accept: 'application/json' } });
     if (!answer.ok) throw new Error(answer.statusText);
     const news = await answer.json();
     after = news.id;
     news.panels.forEach(show);
+    diagram?.add(news.trace);
     tell('◐ live, once a second', 'on');
   } catch {
     tell('○ not connected, trying again', 'off');

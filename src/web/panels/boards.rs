@@ -1,9 +1,10 @@
 //! The boards: posts with author, id, order and how far each has come, and the forms to post, modify and delete.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::super::html::Html;
-use super::super::view::{ROWS, Reach, View};
+use super::super::view::{Eventual, ROWS, Reach, View};
 use super::begin_form;
 
 /// A post of either board.
@@ -41,6 +42,53 @@ pub(super) fn strong(view: &View, token: &str) -> Html {
     html
 }
 
+/// The board of this node, which the others come to share.
+pub(super) fn eventual(view: &View, token: &str) -> Html {
+    let mut html = Html::new();
+    let Some(eventual) = &view.eventual else { return html };
+    entry(&mut html, "eventual", "/eventual", token);
+    agreement(&mut html, eventual);
+    let entries = &eventual.entries;
+    if entries.is_empty() {
+        html.raw("<p class=\"empty\">No posts yet.</p>");
+        return html;
+    }
+    if entries.len() == ROWS as usize {
+        html.fill("<p class=\"note\">The latest {} posts.</p>", &[&ROWS]);
+    }
+    html.raw("<ol class=\"posts\">");
+    for row in entries {
+        let path = format!("/eventual/{}/", row.id);
+        let order = format!("{}.{}", row.clock, row.server);
+        let reach = view.spread(row);
+        let post = Post { id: &row.id, path: &path, text: &row.text, author: row.author, order: &order, reach };
+        one(&mut html, "eventual", &post, token);
+    }
+    html.raw("</ol>");
+    html
+}
+
+/// Which nodes show the same.
+fn agreement(html: &mut Html, eventual: &Eventual) {
+    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (node, status) in &eventual.nodes {
+        groups.entry(&status.digest).or_default().push(node.to_string());
+    }
+    let all = eventual.nodes.len();
+    if groups.len() < 2 {
+        html.fill(
+            "<p class=\"agreement same\"><span aria-hidden=\"true\">●</span> All {} that answer show the same.</p>",
+            &[&all],
+        );
+        return;
+    }
+    let groups: Vec<String> = groups.values().map(|nodes| nodes.join(" ")).collect();
+    html.fill(
+        "<p class=\"agreement differ\"><span aria-hidden=\"true\">◐</span> Boards differ: {}.</p>",
+        &[&groups.join(" | ")],
+    );
+}
+
 /// The form for a new post.
 fn entry(html: &mut Html, board: &'static str, action: &str, token: &str) {
     begin_form(html, "entry", action, token);
@@ -54,6 +102,7 @@ fn entry(html: &mut Html, board: &'static str, action: &str, token: &str) {
 fn one(html: &mut Html, board: &'static str, post: &Post<'_>, token: &str) {
     let Post { id, path, text, author, order, reach } = post;
     let (kind, mark, said) = match reach {
+        Reach::Local => ("local", "○", "local"),
         Reach::Sent => ("sent", "◐", "sent"),
         Reach::Everywhere => ("everywhere", "●", "everywhere"),
     };

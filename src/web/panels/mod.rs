@@ -16,6 +16,7 @@ use crate::rpc::access::Role;
 pub(super) enum Panel {
     Cluster,
     Strong,
+    Eventual,
     Acceptors,
     Faults,
     Locks,
@@ -24,14 +25,23 @@ pub(super) enum Panel {
 }
 
 impl Panel {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Cluster, Self::Strong, Self::Acceptors, Self::Faults, Self::Locks, Self::Files, Self::Keys];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::Strong,
+        Self::Eventual,
+        Self::Acceptors,
+        Self::Faults,
+        Self::Locks,
+        Self::Files,
+        Self::Keys,
+    ];
 
     /// Its name: of its element, of its events.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cluster => "cluster",
             Self::Strong => "strong",
+            Self::Eventual => "eventual",
             Self::Acceptors => "acceptors",
             Self::Faults => "faults",
             Self::Locks => "locks",
@@ -54,6 +64,7 @@ pub(super) fn draw(panel: Panel, view: &View, token: &str) -> Html {
     match panel {
         Panel::Cluster => cluster::draw(view),
         Panel::Strong => boards::strong(view, token),
+        Panel::Eventual => boards::eventual(view, token),
         Panel::Acceptors => acceptors::draw(view, token),
         Panel::Faults => faults::draw(view, token),
         Panel::Locks => tables::locks(view),
