@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use synod::rpc::access::{NODE_NAME, Role, Secret, basic};
 use synod::rpc::answers::{Proposed, Version, Whose};
 use synod::rpc::client::{Authorities, CallError, Calling, Client};
-use synod::rpc::faults::{BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, NOT_FOUND, NOT_HOLDER, UNAVAILABLE};
+use synod::rpc::faults::{BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, NO_LINK, NOT_FOUND, NOT_HOLDER, UNAVAILABLE};
 use synod::rpc::methods::{METHODS, Method};
 use synod::rpc::text::shown;
 use synod::xmlrpc::Value;
@@ -215,7 +215,7 @@ fn each_method_is_for_its_role() {
                 let code = if let CallError::Fault(fault) = &error { fault.code } else { 0 };
                 let is_known = (method.name == "learn" || is_said(method.name)) && roles.len() > 1
                     || method.name.starts_with("validator1.") && code == BAD_OPTION.code
-                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE].iter().any(|kind| kind.code == code);
+                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, NO_LINK].iter().any(|kind| kind.code == code);
                 assert!(is_known, "{} as {roles:?}: {error}", method.name);
             }
         }
