@@ -260,6 +260,11 @@ pub(crate) struct ServeArgs {
     #[arg(long = "member", value_name = "ID=HOST:PORT", required_unless_present = "cluster")]
     pub(crate) members: Vec<MemberArg>,
 
+    /// Join a cluster that runs already: the node takes part once a member has been told 'members add'. Give it members
+    /// that it can reach.
+    #[arg(long)]
+    pub(crate) join: bool,
+
     /// A file that lists the members, instead of --listen and --member.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) cluster: Option<PathBuf>,
@@ -446,7 +451,9 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   synod serve --id 8000 --listen 127.0.0.1:8000 \\
       --member 8000=127.0.0.1:8000 --member 8001=127.0.0.1:8001 --member 8002=127.0.0.1:8002
-  synod serve --id 8001 --cluster cluster.toml --data /var/lib/synod";
+  synod serve --id 8001 --cluster cluster.toml --data /var/lib/synod
+  synod serve --id 8005 --listen 127.0.0.1:8005 --join --member 8000=127.0.0.1:8000
+      (then, at a member: cluster.add(8005, '127.0.0.1:8005'), or in its shell: members add 8005)";
 
 const CREDENTIALS_EXAMPLES: &str = "\
 Example, a cluster that other machines may call:
@@ -460,6 +467,7 @@ const SIM_EXAMPLES: &str = "\
 Examples:
   synod sim                                     a thousand clusters
   synod sim --seeds 100000                      more of them
+  synod sim --protocol log --seeds 20000        the replicated log, its election and its services
   synod sim --seed 42 --trace run.jsonl         one again, and what happened in it
   synod sim --nodes 5 --faults loss,crash       with nothing but lost messages and crashes
   synod sim --faults all,stale                  with disks put back from old copies: Paxos does not survive that

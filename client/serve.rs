@@ -59,19 +59,13 @@ fn try_serve(args: &ServeArgs) -> Result<(), Failure> {
     let tls = args.tls_cert.as_deref().zip(args.tls_key.as_deref());
     let tls = tls.map(|(cert, key)| server_config(cert, key)).transpose().map_err(|error| usage(error.to_string()))?;
     // A lab shows the lecture's messages, to all, and none that nobody asked for; a service saves what it can.
-    let paxos = if args.lab { paxos::Options::default() } else { paxos::Options::default().for_service() };
-    let settings = Settings {
-        id,
-        members,
-        data,
-        lab: args.lab,
-        trace: !args.no_trace,
-        access,
-        tls,
-        calling,
-        paxos,
-        strong: strong::Options::default(),
-    };
+    let (mut paxos, mut strong) = (paxos::Options::default(), strong::Options::default());
+    if !args.lab {
+        (paxos, strong) = (paxos.for_service(), strong.for_service());
+    }
+    let (lab, join) = (args.lab, args.join);
+    let trace = !args.no_trace;
+    let settings = Settings { id, members, join, data, lab, trace, access, tls, calling, paxos, strong };
     let node = Node::start(settings, listener).map_err(|error| unavailable(error.to_string()))?;
     info!("node {id} listens on {}", node.address());
     while !node.has_ended() {

@@ -3,6 +3,7 @@
 pub(crate) mod caller;
 mod leader;
 mod lock;
+mod members;
 mod watch;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -37,6 +38,9 @@ impl Lab {
         match command {
             Service::Elect(port) => Ok(self.elect(*port)),
             Service::Leader => Ok(self.leader()),
+            Service::Members => self.list_members(),
+            Service::AddMember { node, address } => Ok(self.add_member(*node, address.as_deref())),
+            Service::RemoveMember(node) => Ok(self.change_members("cluster.remove", &(node.number(),))),
             Service::Create(name) => self.change_file("files.create", |options| (name, options)),
             Service::Append { name, line } => self.change_file("files.append", |options| (name, line, options)),
             Service::Delete(name) => self.change_file("files.delete", |options| (name, options)),

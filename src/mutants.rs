@@ -38,6 +38,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::Once;
 
+    use crate::protocol::log::memory::Record as log;
     use crate::protocol::{Effect, Message, Record, paxos};
 
     /// Who must find a defect.
@@ -49,6 +50,10 @@ mod switch {
         SeedsByDisk,
         /// Golden scripts and tables: among honest nodes it never shows.
         Scripts,
+        /// The seeds of the simulation of the replicated log.
+        LogSeeds,
+        /// The same, by the invariant that nothing is heard before it is saved.
+        LogSeedsByDisk,
     }
 
     macro_rules! mutants {
@@ -76,7 +81,7 @@ mod switch {
         };
     }
 
-    use Finder::{Scripts, Seeds, SeedsByDisk};
+    use Finder::{LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk};
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -124,6 +129,48 @@ mod switch {
         GenerationUnsaved: "never saves that it moved to a new generation", Seeds;
         GenerationBeforeSave: "speaks out of a new generation before it is saved", Seeds;
         ServiceFollows: "follows a restart although it is in service", Scripts;
+        // The replicated log.
+        EpochPromisedLower: "promises an epoch below its promise", LogSeeds;
+        EpochAcceptedLower: "accepts entries of an epoch below its promise", LogSeeds;
+        EpochPromiseUnsaved: "never saves the promise of an epoch", LogSeedsByDisk;
+        EpochPromiseBeforeSave: "saves the promise of an epoch after it was sent", LogSeedsByDisk;
+        EntriesUnsaved: "never saves the entries that it accepts", LogSeedsByDisk;
+        EntriesBeforeSave: "saves entries after it said that it has them", LogSeedsByDisk;
+        BeginningUnsaved: "never saves the log with which an epoch begins", LogSeeds;
+        BeginningBeforeSave: "saves the log with which an epoch begins after it said that it has it", LogSeeds;
+        EpochUsedAgain: "campaigns again with the same epoch", LogSeeds;
+        EpochBeforeMajority: "begins an epoch before a majority promised", LogSeeds;
+        LatePromiseOfEpochCounts: "counts a promise of another epoch", Scripts;
+        CountsNonVoters: "counts the promise of a node that may not vote", LogSeeds;
+        BlankVotes: "votes without a memory", LogSeedsByDisk;
+        AdoptsShortestLog: "adopts the shortest of the logs of the highest epoch", LogSeeds;
+        AdoptsLongestLog: "adopts the longest log, whatever its epoch", Scripts;
+        AdoptsOwnLog: "adopts its own log", LogSeeds;
+        SynchronisesInPart: "takes a part of the log with which an epoch began", LogSeeds;
+        ChainUnchecked: "does not look whether entries continue its log", Scripts;
+        UnflushedKept: "keeps what it appended as leader and never wrote", LogSeeds;
+        AcceptedAcrossEpochs: "counts an acceptance of another epoch", Scripts;
+        FollowerCountsTwice: "counts one follower as two", LogSeeds;
+        CommitsMinusOne: "commits what one less than a majority accepted", LogSeeds;
+        CommitsByPromises: "commits entries of an earlier epoch by counting who holds them", LogSeeds;
+        CommitsBeyondLength: "takes more for committed than it has", LogSeeds;
+        AppliesUncommitted: "applies what is not committed", LogSeeds;
+        ReadsUnconfirmed: "reads without asking whether it still leads", Scripts;
+        ReadsBeforeEpochCommits: "reads before its epoch has committed anything", Scripts;
+        ReadJoinsRunningRound: "lets a read join a round of confirmations that runs", Scripts;
+        ConfirmedAcrossRounds: "counts the confirmation of an earlier round", Scripts;
+        ConfirmsDeposed: "confirms a leader although it promised a higher epoch", LogSeeds;
+        CompactsAll: "forgets also the entries behind the snapshot", LogSeeds;
+        SnapshotOfEarlierSlot: "names an earlier slot in a snapshot", LogSeeds;
+        // Calls and services.
+        AnswersByAnyEntry: "answers a call by another entry that took its slot", LogSeeds;
+        ExposureForgotten: "says that a call did not happen which an earlier leader may have", Scripts;
+        ForwardsTwice: "forwards a call without a request id twice", LogSeeds;
+        AppliesByOwnTime: "ends locks by its own clock", LogSeeds;
+        SnapshotForgetsRequests: "leaves the answers to requests out of snapshots", LogSeeds;
+        RequestsForgottenAtOnce: "forgets the answer to a request when another client calls", LogSeeds;
+        TokenUsedAgain: "uses a fencing token again after a release", LogSeeds;
+        TokenUnchecked: "writes whatever the fencing token", LogSeeds;
     }
 
     thread_local! {
@@ -177,6 +224,15 @@ mod switch {
                 Mutant::GenerationUnsaved | Mutant::GenerationBeforeSave => {
                     matches!(record, Record::Generation { .. })
                 }
+                Mutant::EpochPromiseUnsaved | Mutant::EpochPromiseBeforeSave => {
+                    matches!(record, Record::Log(log::Promise { .. }))
+                }
+                Mutant::EntriesUnsaved | Mutant::EntriesBeforeSave => {
+                    matches!(record, Record::Log(log::Append { .. }))
+                }
+                Mutant::BeginningUnsaved | Mutant::BeginningBeforeSave => {
+                    matches!(record, Record::Log(log::Sync { .. } | log::Install { .. }))
+                }
                 _ => false,
             }
         };
@@ -189,6 +245,9 @@ mod switch {
                 | Mutant::AcceptBeforeSave
                 | Mutant::DecisionBeforeSave
                 | Mutant::GenerationBeforeSave
+                | Mutant::EpochPromiseBeforeSave
+                | Mutant::EntriesBeforeSave
+                | Mutant::BeginningBeforeSave
         );
         if moves {
             effects.append(&mut late);

@@ -10,7 +10,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use synod::rpc::access::{NODE_NAME, Role, Secret, basic};
 use synod::rpc::answers::{Proposed, Version, Whose};
 use synod::rpc::client::{Authorities, CallError, Calling, Client};
-use synod::rpc::faults::{BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, NO_LINK, NOT_FOUND, NOT_HOLDER, UNAVAILABLE};
+use synod::rpc::faults::{
+    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_LINK, NO_MEMBER, NOT_FOUND, NOT_HOLDER, UNAVAILABLE,
+};
 use synod::rpc::methods::{METHODS, Method};
 use synod::rpc::text::shown;
 use synod::xmlrpc::Value;
@@ -131,6 +133,8 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
         "board.strong.watch" => vec![number(0), number(0)],
         "lock.acquire" => vec!["x".into(), "y".into(), number(60_000)],
         "lock.renew" | "lock.release" => vec!["x".into(), "y".into()],
+        "cluster.add" => vec![to, "127.0.0.1:7".into()],
+        "cluster.remove" => vec![number(7)],
         "synod.outcome" => vec!["x/1".into()],
         "kv.delete" | "kv.get" | "kv.list" | "files.create" | "files.delete" | "files.read" => vec!["x".into()],
         said if is_said(said) => {
@@ -163,6 +167,8 @@ fn said_by(method: &str, node: &Value) -> Value {
             vec![("heartbeat", record(&beat))]
         }
         "log.fetched" => vec![("entries", Value::Base64(vec![]))],
+        "log.change" => vec![("node", number(7))],
+        "log.unchanged" => vec![("unchanged", "Busy".into())],
         "log.forward" => vec![("bytes", Value::Base64(vec![]))],
         _ => vec![],
     };
@@ -215,7 +221,9 @@ fn each_method_is_for_its_role() {
                 let code = if let CallError::Fault(fault) = &error { fault.code } else { 0 };
                 let is_known = (method.name == "learn" || is_said(method.name)) && roles.len() > 1
                     || method.name.starts_with("validator1.") && code == BAD_OPTION.code
-                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, NO_LINK].iter().any(|kind| kind.code == code);
+                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER, NO_LINK]
+                        .iter()
+                        .any(|kind| kind.code == code);
                 assert!(is_known, "{} as {roles:?}: {error}", method.name);
             }
         }

@@ -12,6 +12,7 @@ use super::{Arguments, Literal, MAX_SLEEP, Port, decimal_seconds, to_duration};
 pub(crate) enum ServiceVerb {
     Elect,
     Leader,
+    Members,
     Create,
     Append,
     Read,
@@ -39,6 +40,17 @@ pub(crate) enum Service {
     Elect(Port),
     /// Say who leads.
     Leader,
+    /// List the members of the cluster.
+    Members,
+    /// Make a node a member.
+    AddMember {
+        /// Which.
+        node: Port,
+        /// Where it listens, if not on this machine at the port that is its id.
+        address: Option<String>,
+    },
+    /// Take a node out of the cluster.
+    RemoveMember(Port),
     /// Make an empty file.
     Create(String),
     /// Add a line to a file.
@@ -136,6 +148,10 @@ impl fmt::Display for Service {
         match self {
             Self::Elect(port) => write!(f, "elect {port}"),
             Self::Leader => f.write_str("leader"),
+            Self::Members => f.write_str("members"),
+            Self::AddMember { node, address: None } => write!(f, "members add {node}"),
+            Self::AddMember { node, address: Some(address) } => write!(f, "members add {node} {}", word_of(address)),
+            Self::RemoveMember(node) => write!(f, "members remove {node}"),
             Self::Create(name) => one(f, "create", name),
             Self::Append { name, line } => write!(f, "append {} {}", word_of(name), word_of(line)),
             Self::Read(name) => one(f, "read", name),
@@ -213,6 +229,11 @@ impl Arguments<'_> {
         let service = match verb {
             ServiceVerb::Elect => Service::Elect(self.port("port")?),
             ServiceVerb::Leader => Service::Leader,
+            ServiceVerb::Members if self.is_at_end() => Service::Members,
+            ServiceVerb::Members => match self.keyword(&["add", "remove"])? {
+                "add" => Service::AddMember { node: self.port("node")?, address: self.optional_text("address")? },
+                _ => Service::RemoveMember(self.port("node")?),
+            },
             ServiceVerb::Create => Service::Create(self.text("file's name")?),
             ServiceVerb::Append => {
                 Service::Append { name: self.text("file's name")?, line: text_of(self.rest_of_line("line")?) }

@@ -9,16 +9,24 @@ use rayon::prelude::*;
 
 use super::{Finder, Mutant, quiet, with};
 use crate::protocol::host::tests as host;
+use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
-use crate::sim;
+use crate::protocol::strong::calls::tests as calls;
+use crate::sim::{self, Protocol};
 
 /// Independent ranges of seeds, each of which must kill a mutant ...
 const RANGES: usize = 5;
 /// ... within so many seeds.
 const SEEDS: u64 = 3000;
 
+/// The same of the log's mutants: its runs take longer, and show more.
+const LOG_RANGES: usize = 3;
+const LOG_SEEDS: u64 = 1500;
+
 /// What a step that is heard of too early breaks.
 const NOT_BEFORE_SAVED: &str = "nothing is heard of a promise or an acceptance before it is saved";
+/// The same in the log.
+const LOG_NOT_BEFORE_SAVED: &str = "nothing is heard of a promise or an acceptance of the log before it is saved";
 
 /// Tables that find what no script is about.
 const TABLES: &[(&str, fn())] = &[
@@ -34,6 +42,14 @@ const TABLES: &[(&str, fn())] = &[
     ("a_stranger_is_not_followed", host::a_stranger_is_not_followed_and_a_guest_has_no_generation),
     ("restarts", host::restarts),
     ("a_node_in_service_stays", host::a_node_in_service_stays_in_its_generation),
+    ("log_adopts", log::the_log_of_the_highest_epoch_is_adopted),
+    ("log_counts", log::what_belongs_to_another_epoch_is_not_counted),
+    ("log_reads", log::reads_wait_for_a_round_of_their_own),
+    (
+        "an_earlier_leader",
+        calls::what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not,
+    ),
+    ("another_chain", log::a_log_that_continues_another_chain_is_not_acknowledged),
 ];
 
 /// What the suite finds of one mutant.
@@ -62,9 +78,18 @@ const fn seed(range: usize, at: u64) -> u64 {
     range as u64 * 1_000_000 + at
 }
 
-fn simulate(mutant: Option<Mutant>, range: usize, at: u64) -> Option<String> {
+fn simulate(mutant: Option<Mutant>, protocol: Protocol, range: usize, at: u64) -> Option<String> {
     let seed = seed(range, at);
-    finding(mutant, || sim::run(seed, sim::Options::default()).map(|_| ()).map_err(|violation| violation.rule))
+    finding(mutant, || sim::run(seed, protocol.options()).map(|_| ()).map_err(|violation| violation.rule))
+}
+
+/// Whose runs find a mutant, in how many ranges of how many seeds.
+const fn hunt(finder: Finder) -> Option<(Protocol, usize, u64)> {
+    match finder {
+        Finder::Seeds | Finder::SeedsByDisk => Some((Protocol::Paxos, RANGES, SEEDS)),
+        Finder::LogSeeds | Finder::LogSeedsByDisk => Some((Protocol::Log, LOG_RANGES, LOG_SEEDS)),
+        Finder::Scripts => None,
+    }
 }
 
 fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
@@ -82,11 +107,11 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
 }
 
 fn examine(mutant: Mutant) -> Row {
-    let found = |range| (0..SEEDS).find_map(|at| simulate(Some(mutant), range, at).map(|rule| (at + 1, rule)));
-    let seeds = match mutant.finder() {
-        Finder::Scripts => Vec::new(),
-        Finder::Seeds | Finder::SeedsByDisk => (0..RANGES).into_par_iter().map(found).collect(),
-    };
+    let seeds = hunt(mutant.finder()).map_or_else(Vec::new, |(protocol, ranges, seeds)| {
+        let found =
+            |range| (0..seeds).find_map(|at| simulate(Some(mutant), protocol, range, at).map(|rule| (at + 1, rule)));
+        (0..ranges).into_par_iter().map(found).collect()
+    });
     Row { mutant, seeds, scripts: failing_scripts(Some(mutant)) }
 }
 
@@ -110,11 +135,15 @@ impl Row {
     fn survives(&self) -> Option<String> {
         let survivor = match self.mutant.finder() {
             Finder::Scripts if self.scripts.is_empty() => "no script or table fails".to_owned(),
-            Finder::Seeds | Finder::SeedsByDisk if self.seeds.contains(&None) => {
-                format!("not found in {SEEDS} seeds of every range")
+            _ if self.seeds.contains(&None) => {
+                let seeds = hunt(self.mutant.finder()).map_or(0, |(_, _, seeds)| seeds);
+                format!("not found in {seeds} seeds of every range")
             }
             Finder::SeedsByDisk if self.invariants() != [NOT_BEFORE_SAVED] => {
                 format!("found by {:?}, not only because something was heard before it was saved", self.invariants())
+            }
+            Finder::LogSeedsByDisk if !self.invariants().contains(&LOG_NOT_BEFORE_SAVED) => {
+                format!("found by {:?}, never because something was heard before it was saved", self.invariants())
             }
             _ => return None,
         };
@@ -154,13 +183,19 @@ fn every_mutant_is_killed() {
     assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
 
     // The code as it stands survives whatever killed one of them.
-    let most = |range: usize| {
-        rows.iter().filter_map(|row| row.seeds.get(range)?.as_ref()).map(|(seeds, _)| *seeds).max().unwrap_or(0)
+    let most = |protocol: Protocol, range: usize| {
+        let its = rows.iter().filter(|row| hunt(row.mutant.finder()).is_some_and(|(whose, _, _)| whose == protocol));
+        its.filter_map(|row| row.seeds.get(range)?.as_ref()).map(|(seeds, _)| *seeds).max().unwrap_or(0)
     };
-    let runs: Vec<(usize, u64)> = (0..RANGES).flat_map(|range| (0..most(range)).map(move |at| (range, at))).collect();
+    let ranges = [(Protocol::Paxos, RANGES), (Protocol::Log, LOG_RANGES)];
+    let ranges = ranges.into_iter().flat_map(|(protocol, ranges)| (0..ranges).map(move |range| (protocol, range)));
+    let runs: Vec<(Protocol, usize, u64)> =
+        ranges.flat_map(|(protocol, range)| (0..most(protocol, range)).map(move |at| (protocol, range, at))).collect();
     let found: Vec<String> = runs
         .par_iter()
-        .filter_map(|&(range, at)| simulate(None, range, at).map(|rule| format!("seed {}: {rule}", seed(range, at))))
+        .filter_map(|&(protocol, range, at)| {
+            simulate(None, protocol, range, at).map(|rule| format!("{protocol} seed {}: {rule}", seed(range, at)))
+        })
         .collect();
     assert!(found.is_empty(), "without a mutant: {found:?}");
     assert_eq!(failing_scripts(None), [""; 0], "without a mutant");

@@ -1,18 +1,19 @@
 //! The handle through which connection threads reach the driver.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
 use std::time::Instant;
 
 use super::driver::{Input, Reaction, Wish};
+use super::intake::Intake;
 use super::status::Snapshot;
 use crate::lab::trace::ring::Ring;
 use crate::protocol::Message;
 use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::Sender;
+use crate::protocol::log::members::Change;
 use crate::protocol::paxos::Outcome;
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId};
@@ -25,7 +26,8 @@ use crate::service::reply::Reply;
 pub(crate) struct Core {
     pub(crate) id: NodeId,
     pub(crate) address: SocketAddr,
-    pub(crate) members: BTreeMap<NodeId, String>,
+    /// Whether it joined a cluster that others founded.
+    pub(crate) joined: bool,
     pub(crate) lab: bool,
     pub(crate) access: Access,
     pub(crate) since: Instant,
@@ -33,6 +35,7 @@ pub(crate) struct Core {
     /// The node's last events.
     pub(crate) ring: Arc<Ring>,
     pub(super) inbox: Inbox<Input>,
+    pub(super) intake: Arc<Intake>,
 }
 
 impl Core {
@@ -63,7 +66,9 @@ impl Core {
         keyed: bool,
         deadline_ticks: u64,
     ) -> Receiver<Result<Reply, Failure>> {
-        self.ask(|reply| Input::Command { command, keyed, deadline_ticks, reply })
+        let (reply, answer) = sync_channel(1);
+        self.intake.commands.push(Input::Command { command, keyed, deadline_ticks, reply });
+        answer
     }
 
     /// A look at the state: the newest within so many ticks, or without a deadline the one that is here.
@@ -72,10 +77,14 @@ impl Core {
         deadline_ticks: Option<u64>,
         look: impl FnOnce(&Strong) -> T + Send + 'static,
     ) -> Receiver<Result<T, Failure>> {
-        self.ask(|reply| {
-            let query = move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(look));
-            Input::Query { query: Box::new(query), deadline_ticks }
-        })
+        let (reply, answer) = sync_channel(1);
+        let query = Box::new(move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(look)));
+        let input = Input::Query { query, deadline_ticks };
+        match deadline_ticks {
+            Some(_) => self.intake.reads.push(input),
+            None => _ = self.inbox.send(input),
+        }
+        answer
     }
 
     /// Waits until a look at the state finds something, or so many ticks are over; the look is told when it is the last.
@@ -94,6 +103,11 @@ impl Core {
             };
             Input::Watch { watch: Box::new(watch), deadline_ticks }
         })
+    }
+
+    /// Other members.
+    pub(crate) fn change(&self, change: Change, deadline_ticks: u64) -> Receiver<Result<Reply, Failure>> {
+        self.ask(|reply| Input::Change { change, deadline_ticks, reply })
     }
 
     pub(crate) fn elect(&self) -> Receiver<()> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use log::{info, warn};
 
+use super::intake::Intake;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
 use super::witness::{Witness, concerns_leader};
@@ -21,6 +22,8 @@ use crate::lab::trace::ring::Ring;
 use crate::protocol::clock::{Clocks, Stamp};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
+use crate::protocol::log::Log;
+use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
@@ -49,6 +52,8 @@ pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
 pub(crate) enum Input {
     /// A client's command for the services; `keyed` if it carries a request id.
     Command { command: Vec<u8>, keyed: bool, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
+    /// An administrator changes the members.
+    Change { change: Change, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
     /// A client reads: the newest state within so many ticks, or without a deadline the state that is here.
     Query { query: Query, deadline_ticks: Option<u64> },
     /// A client waits for the state to change.
@@ -65,6 +70,8 @@ pub(crate) enum Input {
     Propose { wish: Wish, reply: SyncSender<Outcome> },
     /// A client asks what is known of an instance.
     Decided { instance: Instance, reply: SyncSender<Option<Remembered>> },
+    /// Something waits in the intake.
+    Waiting,
     /// Forget everything; answers the new generation.
     Restart { reply: SyncSender<u64> },
     /// A client asks how the node is, and about at most so many instances from this one on.
@@ -125,6 +132,7 @@ pub(super) struct Driver {
     host: Host,
     store: Box<dyn Store>,
     inbox: Receiver<Input>,
+    intake: Arc<Intake>,
     peers: Arc<Peers>,
     scribe: Scribe,
     /// The clients that wait for an outcome.
@@ -152,7 +160,7 @@ impl Driver {
     pub(super) fn new(
         host: Host,
         store: Box<dyn Store>,
-        inbox: Receiver<Input>,
+        (inbox, intake): (Receiver<Input>, Arc<Intake>),
         peers: Arc<Peers>,
         scribe: Scribe,
         (first_request, ring): (u64, Arc<Ring>),
@@ -163,6 +171,7 @@ impl Driver {
             host,
             store,
             inbox,
+            intake,
             peers,
             scribe,
             clients: BTreeMap::new(),
@@ -190,7 +199,9 @@ impl Driver {
         self.witness.record(&mut self.clocks, Kind::Start, || About::text(format!("generation {generation}")));
         let mut batch = VecDeque::new();
         loop {
-            match self.inbox.recv_timeout(self.next_tick.saturating_duration_since(Instant::now())) {
+            let patience =
+                if self.listen() { self.next_tick.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.inbox.recv_timeout(patience) {
                 Ok(input) => {
                     batch.push_back(input);
                     batch.extend(self.inbox.try_iter().take(MAX_BATCH));
@@ -205,6 +216,10 @@ impl Driver {
                 self.step(input);
             }
             let due = self.ticks_due();
+            self.take_waiting(due > 0, &mut batch);
+            for input in batch.drain(..) {
+                self.step(input);
+            }
             for _ in 0..due {
                 self.now_ticks += 1;
                 self.host.on_tick(&mut self.out);
@@ -230,6 +245,24 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes what clients ask of the log, as far as it is of use now: see [`super::intake`].
+    fn take_waiting(&self, ticked: bool, batch: &mut VecDeque<Input>) {
+        let log = self.host.strong().map(Strong::log);
+        if ticked || !log.is_some_and(Log::is_writing) {
+            self.intake.commands.take(batch);
+        }
+        if ticked || !log.is_some_and(Log::is_confirming) {
+            self.intake.reads.take(batch);
+        }
+    }
+
+    /// Wants to be woken by what it could use. `false` if there is such a thing already.
+    fn listen(&self) -> bool {
+        let log = self.host.strong().map(Strong::log);
+        (log.is_some_and(Log::is_writing) || self.intake.commands.listen())
+            && (log.is_some_and(Log::is_confirming) || self.intake.reads.listen())
     }
 
     fn ticks_due(&mut self) -> u32 {
@@ -284,6 +317,13 @@ impl Driver {
                 strong.command(request, command, keyed, deadline_ticks, &mut self.out);
                 self.collect(None, None);
             }
+            Input::Change { change, deadline_ticks, reply } => {
+                let request = self.name();
+                let Some(strong) = self.host.strong_mut() else { return };
+                self.commands.insert(request, reply);
+                strong.change(request, change, deadline_ticks, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Query { query, deadline_ticks: None } => self.actions.push(Action::Read(query, Ok(()))),
             Input::Query { query, deadline_ticks: Some(deadline_ticks) } => {
                 let request = self.name();
@@ -311,7 +351,7 @@ impl Driver {
                 self.witness.look(&mut self.clocks, self.host.strong());
             }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
-            Input::Stop => {}
+            Input::Waiting | Input::Stop => {}
         }
     }
 
@@ -386,6 +426,13 @@ impl Driver {
                         self.witness.told(&mut self.clocks, &event);
                         reaction.ignored = Some(reason);
                     }
+                    // At once: what this very step sends may be for them.
+                    Effect::Notify(event @ Event::Correspondents { .. }) => {
+                        self.witness.told(&mut self.clocks, &event);
+                        if let Event::Correspondents { addresses } = event {
+                            self.peers.meet(addresses);
+                        }
+                    }
                     Effect::Notify(Event::Replied { request, result }) => {
                         if let Some(client) = self.commands.remove(&request) {
                             self.actions.push(Action::Reply(client, result));
@@ -436,7 +483,8 @@ impl Driver {
                 actions.push(Action::Write(Task::Clear));
             }
             Event::Proposing { .. } => counters.ballots += 1,
-            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } => {}
+            // What the driver has looked at before it came here.
+            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => {}
         }
     }
 
@@ -533,8 +581,19 @@ impl Driver {
             ballots_running: paxos.running(),
             files_pending: self.scribe.pending() + self.tasks.len(),
             counters: self.counters,
+            members: self.host.strong().map_or_else(
+                || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
+                |strong| strong.log().membership().addresses().clone(),
+            ),
             strong: self.host.strong().map(StrongStatus::of),
         }
+    }
+}
+
+/// Whoever waits for an answer hears that there will be none.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.intake.close();
     }
 }
 

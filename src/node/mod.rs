@@ -12,6 +12,7 @@
 
 pub(crate) mod core;
 pub mod driver;
+mod intake;
 mod scribe;
 pub mod status;
 mod witness;
@@ -30,8 +31,8 @@ use parking_lot::Mutex;
 
 use crate::lab::trace::ring::Ring;
 use crate::protocol::host::{self, Host};
+use crate::protocol::log::members::{MAX_ADDRESS, MAX_MEMBERS, Membership};
 use crate::protocol::paxos;
-use crate::protocol::quorum::Members;
 use crate::protocol::strong;
 use crate::protocol::types::NodeId;
 use crate::rpc::access::Access;
@@ -45,6 +46,7 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 use core::Core;
 use driver::{Driver, Input};
+use intake::Intake;
 use scribe::Scribe;
 
 /// How long a stopping node waits for the calls in flight: longer than the longest deadline of a call would keep a
@@ -56,8 +58,11 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// Its id.
     pub id: NodeId,
-    /// All members, itself included, and where they listen, `HOST:PORT`.
+    /// Who founds the cluster, itself included, and where they listen, `HOST:PORT`. To a node that joins: members that
+    /// it knows.
     pub members: BTreeMap<NodeId, String>,
+    /// Whether the node joins a cluster that others have founded: it counts itself no member until the log says so.
+    pub join: bool,
     /// Where it keeps its state.
     pub data: PathBuf,
     /// Whether it may be restarted, gated and spoken to by guests.
@@ -111,10 +116,11 @@ impl Node {
     /// # Errors
     /// The settings are contradictory, the state cannot be read, or the system refuses a thread.
     pub fn start(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        let Settings { id, members, data, lab, trace, access, tls, calling, paxos, strong } = settings;
-        let ids = Members::new(members.keys().copied())
-            .filter(|ids| ids.contains(id))
-            .ok_or_else(|| NodeError::Settings(format!("node {id} is not among the members it was given")))?;
+        let Settings { id, members, join, data, lab, trace, access, tls, calling, paxos, strong } = settings;
+        let known_hosts = members.values().filter_map(|address| host_of(address)).collect();
+        let members: BTreeMap<NodeId, String> =
+            members.into_iter().filter(|(member, _)| !(join && *member == id)).collect();
+        let founding = founding(id, &members, join)?;
         let io = |doing| move |source| NodeError::Io { doing, source };
         let address = listener.local_addr().map_err(io("asking for the address that was bound"))?;
 
@@ -144,15 +150,17 @@ impl Node {
             })
         };
         let seed = random()?;
-        let host = Host::new(id, ids, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
+        let host = Host::new(id, founding, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
         let (inbox, inputs) = channel();
         let ring = Arc::new(Ring::new(trace));
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));
         let peers = Arc::new(peers.map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
-        let driver = Driver::new(host, Box::new(store), inputs, peers.clone(), scribe, (random()?, ring.clone()));
-        let core =
-            Core { id, address, members: members.clone(), lab, access, since: Instant::now(), peers, ring, inbox };
+        let intake = Arc::new(Intake::new(&inbox));
+        let ways = (inputs, intake.clone());
+        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), scribe, (random()?, ring.clone()));
+        let since = Instant::now();
+        let core = Core { id, address, joined: join, lab, access, since, peers, ring, inbox, intake };
         let core = Arc::new(core);
         let service = Arc::new(Service::new(core.clone()));
         let driver = thread::Builder::new()
@@ -160,12 +168,7 @@ impl Node {
             .spawn(move || driver.run())
             .map_err(io("starting the driver"))?;
         // Nodes that are known by name call each other by name.
-        let host = |address: &String| address.rsplit_once(':').map(|(host, _)| host.to_owned());
-        let options = door::Options {
-            allowed_hosts: members.values().filter_map(host).collect(),
-            tls,
-            ..door::Options::default()
-        };
+        let options = door::Options { allowed_hosts: known_hosts, tls, ..door::Options::default() };
         let door = Door::open(listener, options, service).map_err(io("opening the door"))?;
         Ok(Self { core, door, driver: Mutex::new(Some(driver)) })
     }
@@ -198,6 +201,26 @@ impl Node {
             Err(_) => Err(NodeError::Panicked),
         }
     }
+}
+
+fn host_of(address: &str) -> Option<String> {
+    address.rsplit_once(':').map(|(host, _)| host.to_owned())
+}
+
+/// Who founded the cluster, as far as the node was told.
+fn founding(id: NodeId, members: &BTreeMap<NodeId, String>, join: bool) -> Result<Membership, NodeError> {
+    if !join && !members.contains_key(&id) {
+        return Err(NodeError::Settings(format!("node {id} is not among the members it was given")));
+    }
+    if members.is_empty() {
+        return Err(NodeError::Settings(format!("node {id} joins, and was given no member of the cluster to join")));
+    }
+    let addresses = members.iter().map(|(member, address)| (*member, Arc::from(&**address))).collect();
+    Membership::new(addresses).ok_or_else(|| {
+        NodeError::Settings(format!(
+            "a cluster has at most {MAX_MEMBERS} members, and an address at most {MAX_ADDRESS} bytes"
+        ))
+    })
 }
 
 impl Drop for Node {

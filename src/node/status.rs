@@ -1,5 +1,8 @@
 //! What a node says about itself.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::durable::Remembered;
@@ -23,6 +26,8 @@ pub struct Snapshot {
     pub files_pending: usize,
     /// What the node has counted since it was started.
     pub counters: Counters,
+    /// The members, by the log, and where they listen.
+    pub members: BTreeMap<NodeId, Arc<str>>,
     /// The replicated log; absent in a node that has none.
     pub strong: Option<StrongStatus>,
 }
@@ -42,6 +47,8 @@ pub struct StrongStatus {
     pub eligible: bool,
     /// Whom it hears, and who hears it.
     pub hears: Vec<NodeId>,
+    /// Whether it belongs to the cluster, by its log.
+    pub member: bool,
     /// Whether it may vote: not while its memory is empty or damaged and nobody has repaired it.
     pub votes: bool,
     /// The last slot of its log.
@@ -67,6 +74,7 @@ impl StrongStatus {
             state: format!("{:?}", status.state).to_lowercase(),
             eligible: status.eligible,
             hears: status.hears.into_iter().collect(),
+            member: strong.is_member(),
             votes: memory.proven && !strong.is_broken(),
             length: memory.length(),
             committed: memory.committed,

@@ -24,6 +24,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::durable::{Durable, Remembered};
+use super::log::members::Membership;
 use super::log::memory::Memory;
 use super::paxos::{self, Outcome, Paxos, Proposal};
 use super::quorum::Members;
@@ -63,7 +64,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Host {
     id: NodeId,
-    members: Members,
+    /// Who founded the cluster, and decides single values.
+    founding: Membership,
     options: Options,
     generation: u64,
     /// Whether the node merely followed the others into its generation.
@@ -74,25 +76,31 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts from what the node remembers. The seed decides the lengths of pauses, and nothing else.
+    /// Starts from what the node remembers. The cluster was founded with these members; a node that is to join later is
+    /// not among those whom it is given. The seed decides the lengths of pauses, and nothing else.
     #[must_use]
-    pub fn new(id: NodeId, members: Members, options: Options, mut durable: Durable, seed: u64) -> Self {
+    pub fn new(id: NodeId, founding: impl Into<Membership>, options: Options, mut durable: Durable, seed: u64) -> Self {
+        let founding = founding.into();
+        let members = founding.members();
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let (generation, followed) = (durable.generation, durable.followed);
         let log = std::mem::take(&mut durable.log);
         let paxos = Paxos::new(id, members.clone(), options.paxos, durable, Pcg64Mcg::seed_from_u64(rng.random()));
         let strong = options.strong.map(|options| {
             let rng = Pcg64Mcg::seed_from_u64(rng.random());
-            Strong::new(id, members.clone(), options, log, rng)
+            Strong::new(id, founding.clone(), options, log, rng)
         });
-        Self { id, members, options, generation, followed, paxos, strong, rng }
+        Self { id, founding, options, generation, followed, paxos, strong, rng }
     }
 
-    /// Handles one message, unless it comes from a stranger or out of another generation.
+    /// Handles one message, unless it comes from a stranger or out of another generation. To the log nobody is a stranger:
+    /// a leader may be a member of which this node has yet to hear; see [`super::log::members`].
     pub fn on_message(&mut self, sender: Sender, message: Message, out: &mut Out) {
         let from = sender.from;
         if let Some(generation) = sender.generation {
-            if !self.members.contains(from) && !mutant!(StrangersHeard) {
+            let heard =
+                self.members().contains(from) || !matches!(message, Message::Paxos(_)) && self.meets(from, &message);
+            if !heard && !mutant!(StrangersHeard) {
                 return out.ignore(from, "the sender is no member");
             }
             if generation > self.generation {
@@ -114,7 +122,10 @@ impl Host {
             }
         }
         match message {
-            Message::Paxos(message) => self.paxos.on_message(from, message, out),
+            Message::Paxos(message) if self.decides() => self.paxos.on_message(from, message, out),
+            Message::Paxos(_) => {
+                out.ignore(from, "this node joined later, and the founding members decide single values")
+            }
             Message::Elsewhere => {}
             message => match &mut self.strong {
                 Some(strong) => strong.on_message(from, message, out),
@@ -124,9 +135,26 @@ impl Host {
         self.check();
     }
 
+    /// Whether one who did not found the cluster is heard with this.
+    fn meets(&self, from: NodeId, message: &Message) -> bool {
+        match (message, &self.strong) {
+            (_, None) => false,
+            (Message::Log(_) | Message::Strong(_), Some(_)) => true,
+            (_, Some(strong)) => strong.log().members().contains(from),
+        }
+    }
+
+    /// Whether this node has a part in single-decree Paxos: who joins later has none.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        self.members().contains(self.id)
+    }
+
     /// One tick (10 ms) has passed.
     pub fn on_tick(&mut self, out: &mut Out) {
-        self.paxos.on_tick(out);
+        if self.decides() {
+            self.paxos.on_tick(out);
+        }
         if let Some(strong) = &mut self.strong {
             strong.on_tick(out);
         }
@@ -179,14 +207,19 @@ impl Host {
         let seed = Pcg64Mcg::seed_from_u64(self.rng.random());
         let fresh = Durable { generation, followed, ..Durable::default() };
         if !mutant!(RestartForgetsNothing) {
-            self.paxos = Paxos::new(self.id, self.members.clone(), self.options.paxos, fresh, seed);
+            self.paxos = Paxos::new(self.id, self.members().clone(), self.options.paxos, fresh, seed);
         }
         if let (Some(strong), Some(options)) = (&mut self.strong, self.options.strong) {
             strong.abandon(out);
             // A restart forgets the log, but not whether this node's memory was whole.
             let log = Memory { proven: strong.log().memory().proven, ..Memory::default() };
             let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
-            *strong = Strong::new(self.id, self.members.clone(), options, log, rng);
+            let before = strong.log().correspondents();
+            *strong = Strong::new(self.id, self.founding.clone(), options, log, rng);
+            let addresses = strong.log().correspondents();
+            if addresses != before {
+                out.notify(Event::Correspondents { addresses });
+            }
         }
         out.save(Record::Generation { generation, followed });
         out.notify(Event::Restarted { generation });
@@ -209,10 +242,10 @@ impl Host {
         self.id
     }
 
-    /// The cluster.
+    /// Who founded the cluster.
     #[must_use]
     pub const fn members(&self) -> &Members {
-        &self.members
+        self.founding.members()
     }
 
     /// The generation that this node lives in, and that its messages carry.

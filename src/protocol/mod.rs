@@ -32,6 +32,9 @@ pub mod quorum;
 pub mod strong;
 pub mod types;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ::log::debug;
 
 use crate::service::reply::Reply;
@@ -95,6 +98,11 @@ pub enum Event {
         request: RequestId,
         /// Why not.
         result: Result<(), Failure>,
+    },
+    /// Whom this node may have something to say to has changed: the members, and those who come and go.
+    Correspondents {
+        /// They, and where they listen.
+        addresses: BTreeMap<NodeId, Arc<str>>,
     },
     /// A proposer starts a ballot.
     Proposing {

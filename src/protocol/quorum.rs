@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::types::NodeId;
 
 /// The members of a cluster, itself included. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Members(BTreeSet<NodeId>);
 
 impl Members {
@@ -65,10 +65,11 @@ impl Tally {
         self.0.contains(&node)
     }
 
-    /// Whether a majority has answered.
+    /// Whether a majority of these members has answered.
     #[must_use]
     pub fn is_majority(&self, members: &Members) -> bool {
-        self.0.len() + usize::from(mutant!(MajorityMinusOne)) >= members.majority()
+        let counts = |node: &&NodeId| members.contains(**node) || mutant!(CountsTwice);
+        self.0.iter().filter(counts).count() + usize::from(mutant!(MajorityMinusOne)) >= members.majority()
     }
 
     /// The members that have not answered.
@@ -105,5 +106,7 @@ mod tests {
         assert_eq!(tally.missing(&members), [id(2), id(3)]);
         tally.add(id(3));
         assert!(tally.is_majority(&members));
+        let others = Members::new([1, 4, 5].map(id)).unwrap();
+        assert!(!tally.is_majority(&others), "who is no member does not count");
     }
 }

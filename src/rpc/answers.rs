@@ -137,7 +137,7 @@ pub struct Status {
     pub node: NodeId,
     /// Where it listens.
     pub address: String,
-    /// All members, itself included.
+    /// The members, as its log has them.
     pub members: Vec<Member>,
     /// `lab` or `service`.
     pub mode: String,

@@ -157,6 +157,44 @@ pub const FORGOTTEN: FaultKind = FaultKind {
     meaning: "not all that happened since that counter is kept. List anew, and go on from there.",
 };
 
+/// The node to be added belongs to the cluster already.
+pub const MEMBER: FaultKind = FaultKind {
+    code: 124,
+    name: "member",
+    definite: true,
+    meaning: "the node is a member already, or its address is another member's; the members were not changed.",
+};
+/// The node does not belong to the cluster.
+pub const NO_MEMBER: FaultKind = FaultKind {
+    code: 125,
+    name: "no member",
+    definite: true,
+    meaning: "the node that the text names is no member of the cluster; nothing was changed. cluster.members() lists them.",
+};
+/// A cluster has members, but not any number of them.
+pub const MEMBER_COUNT: FaultKind = FaultKind {
+    code: 126,
+    name: "member count",
+    definite: true,
+    meaning: "a cluster has at least one member and at most 64; the members were not changed.",
+};
+/// Members change one at a time.
+pub const CHANGING: FaultKind = FaultKind {
+    code: 127,
+    name: "changing",
+    definite: true,
+    meaning: "another change of the members is under way, or the leader has only just been elected; this one was not begun. \
+              Try again in a moment.",
+};
+/// The node to be added cannot be brought up to date.
+pub const NEWCOMER_SILENT: FaultKind = FaultKind {
+    code: 128,
+    name: "newcomer silent",
+    definite: true,
+    meaning: "the node to be added does not answer the leader at that address; the members were not changed. Start it with \
+              --join, and try again.",
+};
+
 /// There is no way between these nodes that could fail.
 pub const NO_LINK: FaultKind = FaultKind {
     code: 150,
@@ -167,7 +205,7 @@ pub const NO_LINK: FaultKind = FaultKind {
 };
 
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 20] = [
+pub const FAULTS: [FaultKind; 25] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -187,6 +225,11 @@ pub const FAULTS: [FaultKind; 20] = [
     SUPERSEDED,
     REUSED,
     FORGOTTEN,
+    MEMBER,
+    NO_MEMBER,
+    MEMBER_COUNT,
+    CHANGING,
+    NEWCOMER_SILENT,
     NO_LINK,
 ];
 

@@ -340,7 +340,7 @@ fn is_other(core: &Core, to: NodeId) -> Result<(), Fault> {
     if to == core.id {
         return Err(NO_LINK.fault(format!("{to} is this node, which always hears itself; nothing was done")));
     }
-    if !core.members.contains_key(&to) {
+    if !core.peers.knows(to) {
         return Err(NO_LINK.fault(format!("{to} is no member of this cluster; nothing was done")));
     }
     Ok(())

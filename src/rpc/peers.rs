@@ -12,8 +12,8 @@ use std::sync::mpsc::Sender as Inbox;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
-use parking_lot::{Condvar, Mutex};
+use log::{debug, info, warn};
+use parking_lot::{Condvar, Mutex, RwLock};
 use serde::Serialize;
 
 use super::client::{CallError, Calling, Client};
@@ -26,7 +26,6 @@ use crate::lab::trace::ring::{MessageId, Ring};
 use crate::node::driver::{Arrival, Input};
 use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
-use crate::protocol::strong::Message::Forward;
 use crate::protocol::types::NodeId;
 use crate::protocol::{Message, paxos};
 use crate::xmlrpc::{Fault, to_call};
@@ -124,9 +123,19 @@ pub(crate) struct Peers {
     gates: Gates,
     links: Arc<Links>,
     ring: Arc<Ring>,
-    queues: BTreeMap<NodeId, Arc<Queue>>,
+    calling: Calling,
+    /// Those who founded the cluster, and where they listen: single values are decided with them, whoever the members are.
+    founding: BTreeMap<NodeId, String>,
+    lines: RwLock<BTreeMap<NodeId, End>>,
     inbox: Inbox<Input>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// This end of a line: what the sender at the other one takes from.
+#[derive(Debug)]
+struct End {
+    address: String,
+    queue: Arc<Queue>,
 }
 
 impl Peers {
@@ -138,26 +147,67 @@ impl Peers {
         inbox: Inbox<Input>,
         (seed, ring): (u64, Arc<Ring>),
     ) -> io::Result<Self> {
-        let links = Arc::new(Links::new(seed));
-        let mut queues = BTreeMap::new();
-        let mut threads = Vec::new();
-        for (&peer, address) in addresses.iter().filter(|(peer, _)| **peer != me) {
-            let queue = Arc::new(Queue::default());
-            queues.insert(peer, queue.clone());
-            let client = Client::calling(address, calling);
-            let line = Line {
-                me,
-                peer,
-                client,
-                queue,
-                links: links.clone(),
-                ring: ring.clone(),
-                inbox: inbox.clone(),
-                is_up: true,
-            };
-            threads.push(thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?);
+        let founding: BTreeMap<NodeId, String> =
+            addresses.iter().filter(|(peer, _)| **peer != me).map(|(peer, address)| (*peer, address.clone())).collect();
+        let peers = Self {
+            me,
+            gates: Gates::default(),
+            links: Arc::new(Links::new(seed)),
+            ring,
+            calling: calling.clone(),
+            founding: founding.clone(),
+            lines: RwLock::default(),
+            inbox,
+            threads: Mutex::default(),
+        };
+        for (peer, address) in founding {
+            let end = peers.open(peer, address)?;
+            peers.lines.write().insert(peer, end);
         }
-        Ok(Self { me, gates: Gates::default(), links, ring, queues, inbox, threads: Mutex::new(threads) })
+        Ok(peers)
+    }
+
+    fn open(&self, peer: NodeId, address: String) -> io::Result<End> {
+        let (me, queue) = (self.me, Arc::new(Queue::default()));
+        let client = Client::calling(&address, &self.calling);
+        let (links, ring, inbox) = (self.links.clone(), self.ring.clone(), self.inbox.clone());
+        let line = Line { me, peer, client, queue: queue.clone(), links, ring, inbox, is_up: true };
+        let thread = thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?;
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+        Ok(End { address, queue })
+    }
+
+    /// From now on there are lines to these, and to those who founded the cluster: others are closed, and what waits for
+    /// them is dropped. Where both have an address, this one holds.
+    pub(crate) fn meet(&self, addresses: BTreeMap<NodeId, Arc<str>>) {
+        let mut wanted = self.founding.clone();
+        wanted.extend(addresses.into_iter().map(|(peer, address)| (peer, address.to_string())));
+        wanted.remove(&self.me);
+        let mut lines = self.lines.write();
+        lines.retain(|peer, end| {
+            let stays = wanted.get(peer) == Some(&end.address);
+            if !stays {
+                end.queue.close();
+            }
+            stays
+        });
+        for (peer, address) in wanted {
+            if lines.contains_key(&peer) {
+                continue;
+            }
+            match self.open(peer, address) {
+                Ok(end) => _ = lines.insert(peer, end),
+                // Like a peer that cannot be reached. The next change of the members tries again, and so does a restart.
+                Err(error) => warn!("no thread could be started that sends to {peer}: {error}"),
+            }
+        }
+    }
+
+    /// Whether there is a line to a node, or it is this one.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        node == self.me || self.lines.read().contains_key(&node)
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
@@ -235,8 +285,9 @@ impl Peers {
 
     /// Ends the senders. One that waits for an answer ends when it has it, or when the time is up.
     pub(crate) fn stop(&self) {
-        self.queues.values().for_each(|queue| queue.close());
-        for thread in self.threads.lock().drain(..) {
+        self.lines.read().values().for_each(|end| end.queue.close());
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
             if thread.join().is_err() {
                 info!("a sender thread panicked");
             }
@@ -257,8 +308,8 @@ impl Peers {
             debug!("dropped an answer to {} that nobody waits for", outgoing.to);
             return;
         }
-        match self.queues.get(&outgoing.to) {
-            Some(queue) => queue.push(outgoing),
+        match self.lines.read().get(&outgoing.to) {
+            Some(end) => end.queue.push(outgoing),
             None => debug!("dropped a message to {}, which is no peer", outgoing.to),
         }
     }
@@ -382,8 +433,8 @@ impl Line {
     fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
-        // A command without a request id would become two entries.
-        let once = messages.iter().any(|outgoing| matches!(outgoing.message, Message::Strong(Forward { .. })));
+        let is_sent_once = |message: &Message| matches!(message, Message::Strong(call) if call.is_sent_once());
+        let once = messages.iter().any(|outgoing| is_sent_once(&outgoing.message));
         let answers: Vec<Result<Answer, Fault>> = if calls.len() == 1
             && let Some((method, params)) = calls.pop()
         {

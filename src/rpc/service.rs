@@ -18,8 +18,8 @@ use super::answers::{
 };
 use super::door;
 use super::faults::{
-    BAD_OPTION, FAULTS, FORBIDDEN, FULL, IGNORED, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE, UNAVAILABLE,
-    UNKNOWN,
+    BAD_OPTION, FAULTS, FORBIDDEN, FULL, IGNORED, NO_MEMBER, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE,
+    UNAVAILABLE, UNKNOWN,
 };
 use super::introspect::{PAGE_POLICY, capabilities, page};
 use super::methods::{METHODS, Method, ProposeOptions, Request};
@@ -193,7 +193,7 @@ impl Service {
                 if ttl > MAX_GATE_TTL {
                     return Err(BAD_OPTION.fault("ttl_ms is above 600000"));
                 }
-                if !self.core.members.contains_key(&to) {
+                if !peers.knows(to) {
                     return Err(BAD_OPTION.fault(format!("{to} is no member of this cluster")));
                 }
                 peers.gates().hold(kind, to, ttl);
@@ -236,6 +236,13 @@ impl Service {
     }
 
     fn propose(&self, value: Value, instance: Instance, options: ProposeOptions) -> Started {
+        if self.core.joined {
+            return Started::Ready(Err(NO_MEMBER.fault(format!(
+                "{} joined later: single values are decided by the nodes that founded the cluster; propose to one of them; \
+                 the value was not written",
+                self.core.id
+            ))));
+        }
         let deadline = options.deadline_ms.map_or(DEFAULT_DEADLINE, |ms| Duration::from_millis(ms.into()));
         let impatient = options.impatient.unwrap_or(0);
         let for_a_lab = impatient > 0 || options.ballot_ms.is_some();
@@ -360,7 +367,8 @@ impl Service {
 
     fn status(&self, snapshot: Snapshot) -> Status {
         let core = &self.core;
-        let members = core.members.iter().map(|(&node, address)| Member { node, address: address.clone() }).collect();
+        let member = |(node, address): (NodeId, Arc<str>)| Member { node, address: address.to_string() };
+        let members = snapshot.members.into_iter().map(member).collect();
         let counters = snapshot.counters;
         Status {
             node: core.id,

@@ -1,17 +1,20 @@
 //! How the messages of election, log and forwarded calls look on the wire: each is a method of its own, with one struct
 //! of members and the envelope. An answer that is there at once travels back with the call, as the same struct.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::bully::{Announcement, Answer, Election, Heartbeat, Message as Bully};
+use crate::protocol::log::members::{Change, Membership, Unchanged};
 use crate::protocol::log::{Beginning, Holding, Message as Log, Piece, entries};
 use crate::protocol::strong::Message as Call;
-use crate::protocol::types::Ballot;
+use crate::protocol::types::{Ballot, NodeId};
 use crate::protocol::{Message, strong};
 use crate::xmlrpc::Bytes;
 
 /// The messages' methods, sorted.
-pub(super) const NAMES: [&str; 20] = [
+pub(super) const NAMES: [&str; 22] = [
     "bully.answer",
     "bully.coordinator",
     "bully.election",
@@ -21,6 +24,7 @@ pub(super) const NAMES: [&str; 20] = [
     "log.accepted",
     "log.answer",
     "log.blank",
+    "log.change",
     "log.confirm",
     "log.confirmed",
     "log.fetch",
@@ -32,6 +36,7 @@ pub(super) const NAMES: [&str; 20] = [
     "log.read",
     "log.readable",
     "log.reject",
+    "log.unchanged",
 ];
 
 /// The members of all these messages; which are there depends on the method.
@@ -77,6 +82,15 @@ pub(super) struct Fields {
     answer: Option<Answer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat: Option<Heartbeat>,
+    /// A membership, as [`Membership::encode`] makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<NodeId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged: Option<Unchanged>,
 }
 
 /// The method of a message; `None` for those that [`super::wire`] knows.
@@ -103,6 +117,8 @@ pub(crate) const fn name(message: &Message) -> Option<&'static str> {
         Message::Strong(Call::AskRead { .. }) => "log.read",
         Message::Strong(Call::Forward { .. }) => "log.forward",
         Message::Strong(Call::ReadAt { .. }) => "log.readable",
+        Message::Strong(Call::Change { .. }) => "log.change",
+        Message::Strong(Call::Unchanged { .. }) => "log.unchanged",
     })
 }
 
@@ -145,9 +161,9 @@ fn of_log(message: &Log) -> Fields {
     let none = Fields::default();
     match message {
         Log::Prepare { epoch } => Fields { epoch: Some(*epoch), ..none },
-        Log::Promise { epoch, holds: Holding { accepted, length, committed }, votes } => {
-            let (length, committed) = (Some(*length), Some(*committed));
-            Fields { epoch: Some(*epoch), accepted: *accepted, length, committed, flag: Some(*votes), ..none }
+        Log::Promise { epoch, holds: Holding { accepted, length, committed }, votes, members } => {
+            let (length, committed, members) = (Some(*length), Some(*committed), of_members(members.as_deref()));
+            Fields { epoch: Some(*epoch), accepted: *accepted, length, committed, flag: Some(*votes), members, ..none }
         }
         Log::Reject { epoch, promised } => Fields { epoch: Some(*epoch), promised: Some(*promised), ..none },
         Log::Accept { epoch, began, after, hash, entries, committed } => Fields {
@@ -169,13 +185,14 @@ fn of_log(message: &Log) -> Fields {
             let entries = Some(Bytes(entries::encode(entries)));
             Fields { epoch: Some(*epoch), after: Some(*after), entries, ..none }
         }
-        Log::Fetched { epoch, piece: Piece::Snapshot { slot, hash, offset, total, bytes } } => Fields {
+        Log::Fetched { epoch, piece: Piece::Snapshot { slot, hash, offset, total, bytes, members } } => Fields {
             epoch: Some(*epoch),
             slot: Some(*slot),
             hash: Some(hash.cast_signed()),
             offset: Some(*offset),
             total: Some(*total),
             bytes: Some(Bytes(bytes.clone())),
+            members: of_members(members.as_deref()),
             ..none
         },
         Log::Confirm { epoch, round } | Log::Confirmed { epoch, round } => {
@@ -186,6 +203,18 @@ fn of_log(message: &Log) -> Fields {
     }
 }
 
+fn of_members(members: Option<&Membership>) -> Option<Bytes> {
+    members.map(|members| Bytes(members.encode()))
+}
+
+/// The membership in a message, if there is one; `None` for what is none.
+fn members_of(bytes: Option<Bytes>) -> Option<Option<Arc<Membership>>> {
+    match bytes {
+        None => Some(None),
+        Some(bytes) => Membership::decode(&bytes.0).map(|members| Some(Arc::new(members))),
+    }
+}
+
 fn of_call(message: &strong::Message) -> Fields {
     let none = Fields::default();
     match message {
@@ -193,6 +222,11 @@ fn of_call(message: &strong::Message) -> Fields {
         Call::Answer { id, reply } => Fields { id: Some(*id), bytes: reply.clone().map(Bytes), ..none },
         Call::AskRead { id } => Fields { id: Some(*id), ..none },
         Call::ReadAt { id, slot } => Fields { id: Some(*id), slot: *slot, ..none },
+        Call::Change { id, change: Change::Add { node, address } } => {
+            Fields { id: Some(*id), node: Some(*node), address: Some(address.to_string()), ..none }
+        }
+        Call::Change { id, change: Change::Remove { node } } => Fields { id: Some(*id), node: Some(*node), ..none },
+        Call::Unchanged { id, why } => Fields { id: Some(*id), unchanged: Some(*why), ..none },
     }
 }
 
@@ -217,6 +251,14 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
         "log.accepted" => Log::Accepted { epoch: epoch?, length: fields.length }.into(),
         "log.answer" => Call::Answer { id: fields.id?, reply: fields.bytes.map(|bytes| bytes.0) }.into(),
         "log.blank" => Log::Blank.into(),
+        "log.change" => {
+            let (id, node) = (fields.id?, fields.node?);
+            let change = match fields.address {
+                Some(address) => Change::Add { node, address: address.into() },
+                None => Change::Remove { node },
+            };
+            Call::Change { id, change }.into()
+        }
         "log.confirm" => Log::Confirm { epoch: epoch?, round: fields.round? }.into(),
         "log.confirmed" => Log::Confirmed { epoch: epoch?, round: fields.round? }.into(),
         "log.fetch" => Log::Fetch { epoch: epoch?, after: fields.after?, offset: fields.offset? }.into(),
@@ -229,6 +271,7 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
                     offset: fields.offset?,
                     total: fields.total?,
                     bytes: bytes.0,
+                    members: members_of(fields.members)?,
                 },
                 _ => return None,
             };
@@ -239,10 +282,11 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
         "log.prepare" => Log::Prepare { epoch: epoch? }.into(),
         "log.promise" => {
             let holds = Holding { accepted: fields.accepted, length: fields.length?, committed: fields.committed? };
-            Log::Promise { epoch: epoch?, holds, votes: fields.flag? }.into()
+            Log::Promise { epoch: epoch?, holds, votes: fields.flag?, members: members_of(fields.members)? }.into()
         }
         "log.read" => Call::AskRead { id: fields.id? }.into(),
         "log.readable" => Call::ReadAt { id: fields.id?, slot: fields.slot }.into(),
+        "log.unchanged" => Call::Unchanged { id: fields.id?, why: fields.unchanged? }.into(),
         "log.reject" => Log::Reject { epoch: epoch?, promised: fields.promised? }.into(),
         _ => return None,
     })
@@ -250,24 +294,24 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::protocol::bully::Rank;
     use crate::protocol::log::entries::{Command, Entry};
-    use crate::protocol::types::NodeId;
     use crate::xmlrpc::{Limits, from_response, to_response};
 
     fn all() -> Vec<Message> {
         let node = NodeId::new(8000).unwrap();
         let epoch = Ballot { round: 7, node };
+        let members = Membership::new([(node, Arc::from("127.0.0.1:8000"))].into()).map(Arc::new);
         let entries = vec![
             Entry::after(3, epoch, Command::Noop),
             Entry::after(4, epoch, Command::Service(Arc::from(&b"\0\xffabc"[..]))),
+            Entry::after(5, epoch, Command::Members(members.clone().unwrap())),
         ];
         let began = Some(Beginning { accepted: None, length: 3, start: 4 });
         let rank = Rank { epoch: Some(epoch), counter: 9, id: node };
         let (hash, offset, total, slot) = (u64::MAX - 5, 7, 900, 12);
+        let holds = Holding { accepted: None, length: 2, committed: 1 };
         vec![
             Bully::Answer(Answer { number: 3, ok: Some(node), coordinator: Some(epoch) }).into(),
             Bully::Coordinator(Announcement { epoch }).into(),
@@ -293,14 +337,22 @@ mod tests {
             Log::Confirmed { epoch, round: 4 }.into(),
             Log::Fetch { epoch, after: 4, offset }.into(),
             Log::Fetched { epoch, piece: Piece::Entries { after: 4, entries } }.into(),
-            Log::Fetched { epoch, piece: Piece::Snapshot { slot, hash, offset, total, bytes: vec![0, 255] } }.into(),
+            Log::Fetched {
+                epoch,
+                piece: Piece::Snapshot { slot, hash, offset, total, bytes: vec![0, 255], members: members.clone() },
+            }
+            .into(),
             Call::Forward { id: 4, command: vec![9] }.into(),
             Log::Known { blank: true }.into(),
             Log::Prepare { epoch }.into(),
-            Log::Promise { epoch, holds: Holding { accepted: None, length: 2, committed: 1 }, votes: false }.into(),
+            Log::Promise { epoch, holds, votes: false, members: None }.into(),
+            Log::Promise { epoch, holds, votes: true, members }.into(),
             Call::AskRead { id: 4 }.into(),
             Call::ReadAt { id: 4, slot: None }.into(),
             Log::Reject { epoch, promised: epoch }.into(),
+            Call::Change { id: 3, change: Change::Add { node, address: Arc::from("h:1") } }.into(),
+            Call::Change { id: 3, change: Change::Remove { node } }.into(),
+            Call::Unchanged { id: 3, why: Unchanged::Busy }.into(),
         ]
     }
 

@@ -386,6 +386,9 @@ impl Services {
         if expected != found {
             return Err(RestoreError::Damaged { found, expected });
         }
+        if mutant!(SnapshotForgetsRequests) {
+            services.state.sessions = Sessions::default();
+        }
         services.state.locks.rebuild();
         services.state.sessions.rebuild();
         Ok(services)

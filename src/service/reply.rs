@@ -71,6 +71,11 @@ pub enum Reply {
     },
     /// The command was not carried out.
     Refused(Refusal),
+    /// The cluster has other members. Not the services' answer, but the log's.
+    Members {
+        /// Since this entry.
+        at: Position,
+    },
 }
 
 /// Where an owner stands with a lock.
@@ -353,7 +358,8 @@ impl Reply {
             | Self::Board { at, .. }
             | Self::File { at, .. }
             | Self::Lock { at, .. }
-            | Self::Released { at } => Some(*at),
+            | Self::Released { at }
+            | Self::Members { at } => Some(*at),
         }
     }
 

@@ -121,7 +121,10 @@ impl Sessions {
 
     /// The answer just kept stays, whatever it costs: it is bounded by what an entry may carry.
     fn shrink(&mut self, limits: &Limits) {
-        while (self.clients.len() > limits.clients || self.bytes > limits.clients_bytes) && self.clients.len() > 1 {
+        while (self.clients.len() > if mutant!(RequestsForgottenAtOnce) { 1 } else { limits.clients }
+            || self.bytes > limits.clients_bytes)
+            && self.clients.len() > 1
+        {
             let Some((&counter, oldest)) = self.by_age.get_min().map(|(counter, client)| (counter, client.clone()))
             else {
                 break;

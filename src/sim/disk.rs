@@ -153,10 +153,10 @@ impl Disk {
         if let Some(end) = sound {
             self.frames.truncate(self.synced + end);
         }
-        let records = self.sync();
+        let mut records = self.sync();
         if distrusted {
             self.distrust();
-            return Ok(Recovered { records: Vec::new(), cut: sound.is_some(), distrusted });
+            records.retain(|(_, record)| !matches!(record, Record::Log(_)));
         }
         Ok(Recovered { records, cut: sound.is_some(), distrusted })
     }

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 pub enum Fault {
     /// A message is lost; each direction of each link has a rate of its own. Each message.
     Loss,
-    /// A message arrives twice. Each message, but for a client's call on its way to the leader: that is sent once.
+    /// A message arrives twice. Each message, but for those that nodes never send twice
+    /// ([`crate::protocol::strong::Message::is_sent_once`]).
     Duplication,
     /// A message takes longer, now and then very much. Each message.
     Delay,

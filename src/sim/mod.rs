@@ -9,14 +9,16 @@
 //!
 //! 1. *Storm*: all faults that this seed has are on. Clients ask.
 //! 2. *Core*: a random majority (or more) of the sound nodes heals, and so do the links among them; the rest stays
-//!    broken, and goes on failing. The core must make progress within [`LIVENESS_TICKS`].
+//!    broken, and goes on failing. The core must make progress within [`LIVENESS_TICKS`]. (Where too few of it may vote,
+//!    all sound nodes are the core: see [`Protocol::Log`].)
 //! 3. *Calm*: every sound node heals. All must make progress, and know all that any of them knows.
 //!
 //! # The parts
 //!
 //! `world` is what happens; [`network`] the links, [`disk`] the disks, [`faults`] what goes wrong and when; `check` the
 //! protocols under test, with their clients and their invariants; [`shrink`], [`trace`] and [`report`] say what was found.
-//! The world runs whole nodes ([`crate::protocol::host::Host`]), so it knows nothing of any protocol.
+//! The world runs whole nodes ([`crate::protocol::host::Host`]), so it knows nothing of any protocol. It hands them what
+//! the driver does: messages, calls, ticks, what the transport sees of a peer's death, and the end of a batch.
 //!
 //! # To add an invariant
 //!
@@ -50,8 +52,9 @@
 //!
 //! # To add a protocol
 //!
-//! Write its subject in `check/`, add it to [`Protocol`], and let `World::new` make it. New messages and records must be
-//! put into words in [`trace`].
+//! Write its subject in `check/`, add it to [`Protocol`], and let `World::new` make it. `Subject::strong` says what is set
+//! for the nodes' election, log and services, if the protocol is about those. New messages and records must be put into
+//! words in [`trace`].
 
 mod check;
 pub mod disk;

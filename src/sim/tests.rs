@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::*;
 
+mod log;
 mod planted;
 mod traces;
 

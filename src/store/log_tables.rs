@@ -1,9 +1,12 @@
 //! The replicated log in SQLite: a row for each batch of entries, a row for what was promised, and the newest snapshot.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::sqlite::checksum;
 use crate::protocol::log::entries::{Entries, Entry, decode, encode};
+use crate::protocol::log::members::Membership;
 use crate::protocol::log::memory::{Memory, Record, Snapshot};
 use crate::protocol::types::Ballot;
 
@@ -18,9 +21,13 @@ pub(super) const SCHEMA: &str = "
     );
     CREATE TABLE IF NOT EXISTS log_committed (only INTEGER PRIMARY KEY, slot INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS snapshot (
-        slot INTEGER PRIMARY KEY, hash INTEGER NOT NULL, state BLOB NOT NULL, crc INTEGER NOT NULL
+        slot INTEGER PRIMARY KEY, hash INTEGER NOT NULL, state BLOB NOT NULL, crc INTEGER NOT NULL,
+        members BLOB NOT NULL DEFAULT x''
     );
     INSERT INTO log_committed VALUES (1, 0);";
+
+/// What format 2 lacks: the members as of a snapshot. None was taken yet when they were other than the founding ones.
+pub(super) const FROM_FORMAT_2: &str = "ALTER TABLE snapshot ADD COLUMN members BLOB NOT NULL DEFAULT x''";
 
 /// Forgets everything but whether the node may vote.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
@@ -198,31 +205,43 @@ fn truncate(connection: &Connection, last: u64) -> rusqlite::Result<()> {
 }
 
 fn insert_snapshot(connection: &Connection, snapshot: &Snapshot) -> rusqlite::Result<()> {
-    let Snapshot { slot, hash, state } = snapshot;
-    connection.prepare_cached("INSERT INTO snapshot VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+    let Snapshot { slot, hash, state, members } = snapshot;
+    let members = members.as_ref().map_or_else(Vec::new, |members| members.encode());
+    connection.prepare_cached("INSERT INTO snapshot VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         signed(*slot),
         signed(*hash),
         &state[..],
-        crc32fast::hash(state)
+        snapshot_checksum(state, &members),
+        members
     ])?;
     Ok(())
 }
 
 fn read_snapshot(connection: &Connection) -> rusqlite::Result<Result<Option<Snapshot>, String>> {
-    let row: Option<(i64, i64, Vec<u8>, u32)> = connection
-        .query_row("SELECT slot, hash, state, crc FROM snapshot", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    let row: Option<(i64, i64, Vec<u8>, u32, Vec<u8>)> = connection
+        .query_row("SELECT slot, hash, state, crc, members FROM snapshot", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })
         .optional()?;
-    Ok(match row {
-        Some((slot, _, state, crc)) if crc32fast::hash(&state) != crc => {
-            Err(format!("the snapshot of slot {slot} is damaged"))
-        }
-        Some((slot, hash, state, _)) => {
-            Ok(Some(Snapshot { slot: unsigned(slot), hash: unsigned(hash), state: state.into() }))
-        }
-        None => Ok(None),
-    })
+    let Some((slot, hash, state, crc, members)) = row else { return Ok(Ok(None)) };
+    let damaged = || Err(format!("the snapshot of slot {slot} is damaged"));
+    if snapshot_checksum(&state, &members) != crc {
+        return Ok(damaged());
+    }
+    let members = match (members.is_empty(), Membership::decode(&members)) {
+        (true, _) => None,
+        (false, Some(members)) => Some(Arc::new(members)),
+        (false, None) => return Ok(damaged()),
+    };
+    let snapshot = Snapshot { slot: unsigned(slot), hash: unsigned(hash), state: state.into(), members };
+    Ok(Ok(Some(snapshot)))
+}
+
+fn snapshot_checksum(state: &[u8], members: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(state);
+    hasher.update(members);
+    hasher.finalize()
 }
 
 /// SQLite's integers are signed: the same 64 bits.

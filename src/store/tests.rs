@@ -1,5 +1,7 @@
 //! Both stores mean the same by the same records; a damaged, foreign or busy one is refused.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -7,6 +9,9 @@ use tempfile::TempDir;
 use super::memory::Memory;
 use super::sqlite::Sqlite;
 use super::*;
+use crate::protocol::log::entries::{Command, Entry};
+use crate::protocol::log::members::Membership;
+use crate::protocol::log::{self, memory::Snapshot};
 use crate::protocol::types::{Ballot, NodeId};
 
 fn id(number: u32) -> NodeId {
@@ -103,4 +108,68 @@ fn a_file_that_is_no_database_is_an_error() {
     std::fs::write(dir.path().join("node.db"), "not a database, but long enough to look like one? ".repeat(50))
         .unwrap();
     assert!(matches!(Sqlite::open(dir.path(), id(8000)), Err(StoreError::Sqlite { .. })));
+}
+
+/// A log whose members have changed, and a snapshot of that.
+fn changed_members() -> Vec<Record> {
+    let epoch = Ballot { round: 1, node: id(8000) };
+    let members = |ids: &[u32]| {
+        Arc::new(Membership::new(ids.iter().map(|&node| (id(node), Arc::from(format!("h:{node}")))).collect()).unwrap())
+    };
+    let mut entries = vec![Entry::after(0, epoch, Command::Noop)];
+    for ids in [&[8000, 8001][..], &[8000, 8001, 8002]] {
+        let previous = entries.last().unwrap().hash;
+        entries.push(Entry::after(previous, epoch, Command::Members(members(ids))));
+    }
+    let (slot, hash) = (2, entries[1].hash);
+    let snapshot = Snapshot { slot, hash, state: Arc::from(&b"state"[..]), members: Some(members(&[8000, 8001])) };
+    let log = [
+        log::memory::Record::Promise { epoch },
+        log::memory::Record::Sync { epoch, after: 0, entries },
+        log::memory::Record::Commit { slot: 3 },
+        log::memory::Record::Compact { snapshot, through: 0 },
+    ];
+    log.into_iter().map(Record::Log).collect()
+}
+
+#[test]
+fn the_members_are_there_again() {
+    let dir = TempDir::new().unwrap();
+    let (mut memory, mut sqlite) = (Memory::default(), Sqlite::open(dir.path(), id(8000)).unwrap());
+    memory.write(&changed_members(), "", true).unwrap();
+    sqlite.write(&changed_members(), "", true).unwrap();
+    drop(sqlite);
+    let found = Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap();
+    assert_eq!(found, memory.load().unwrap());
+    let count = |slot| found.log.members_at(slot).map(|members| members.members().len());
+    assert_eq!((count(2), count(3)), (Some(2), Some(3)));
+}
+
+#[test]
+fn other_members_put_under_a_snapshot_are_damage() {
+    let dir = TempDir::new().unwrap();
+    Sqlite::open(dir.path(), id(8000)).unwrap().write(&changed_members(), "", true).unwrap();
+    let connection = Connection::open(dir.path().join("node.db")).unwrap();
+    let others = [&8000_u32.to_le_bytes()[..], &[0]].concat();
+    assert_eq!(connection.execute("UPDATE snapshot SET members = ?1", [others]).unwrap(), 1);
+    drop(connection);
+    let found = Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap();
+    assert!(found.log_damaged && !found.log.proven);
+}
+
+#[test]
+fn format_2_is_taken_over() {
+    let dir = TempDir::new().unwrap();
+    let mut records = changed_members();
+    // Format 2 knew no other members than the founding ones.
+    let Some(Record::Log(log::memory::Record::Compact { snapshot, .. })) = records.last_mut() else { panic!() };
+    snapshot.members = None;
+    let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
+    sqlite.write(&records, "", true).unwrap();
+    let before = sqlite.load().unwrap();
+    drop(sqlite);
+    let connection = Connection::open(dir.path().join("node.db")).unwrap();
+    connection.execute_batch("ALTER TABLE snapshot DROP COLUMN members; PRAGMA user_version = 2").unwrap();
+    drop(connection);
+    assert_eq!(Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap(), before);
 }

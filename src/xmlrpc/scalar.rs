@@ -45,7 +45,8 @@ pub(super) fn parse_boolean(text: &str) -> Result<bool, DecodeError> {
 /// Padded base64 of the standard alphabet, with white space anywhere.
 pub(super) fn parse_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     let decoded = if text.contains(WHITE) {
-        let packed: Vec<u8> = text.bytes().filter(|&byte| !WHITE.contains(&char::from(byte))).collect();
+        let mut packed = Vec::with_capacity(text.len());
+        text.split(WHITE).for_each(|run| packed.extend_from_slice(run.as_bytes()));
         STANDARD.decode(packed)
     } else {
         STANDARD.decode(text)

@@ -472,13 +472,25 @@ call lock.release "$name" "$bob" "$newer"
 has "$result" "<name>released</name><value>$(b 1)</value>" lock.release
 echo 'locks, queues and tokens'
 
+# --- members ---
+call cluster.members
+for port in "$first" "$second" "$third"; do
+  has "$result" "$(struct node "$(i "$port")" address "$(s "127.0.0.1:$port")")" cluster.members
+done
+has "$result" "<name>changing</name><value>$(b 0)</value>" cluster.members
+fault 124 'is a member already' cluster.add "$(i "$second")" "$(s 127.0.0.1:7)"
+fault 114 'the address is not HOST:PORT' cluster.add "$(i 7)" "$(s here)"
+fault 125 '7 is no member' cluster.remove "$(i 7)"
+echo 'members'
+
 # --- what nodes say to each other: a client that says it wrongly gets a fault, and changes nothing ---
 call status
 envelope=$(struct from "$(i "$second")" to "$(i "$first")" generation "$(member generation)")
 for method in answer coordinator election heartbeat resign; do
   fault -32602 'lacks a member' "bully.$method" "$(struct)" "$envelope"
 done
-for method in accept accepted answer confirm confirmed fetch fetched forward known prepare promise read readable reject; do
+for method in accept accepted answer change confirm confirmed fetch fetched forward known prepare promise read readable \
+    reject unchanged; do
   fault -32602 'lacks a member' "log.$method" "$(struct)" "$envelope"
 done
 fault 111 'the message is for' log.blank "$(struct)" "$(struct from "$(i 1)" to "$(i "$second")" generation "$(i 1)")"

@@ -417,6 +417,15 @@ async function locks() {
   return "locks, queues and tokens";
 }
 
+async function members() {
+  const rows = PORTS.map((port) => ({ node: port, address: `127.0.0.1:${port}` }));
+  same(await call("cluster.members"), { members: rows, changing: false });
+  await fault(124, "is a member already", "cluster.add", PORTS[1], "127.0.0.1:7");
+  await fault(114, "the address is not HOST:PORT", "cluster.add", 7, "here");
+  await fault(125, "7 is no member", "cluster.remove", 7);
+  return "members";
+}
+
 // What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 async function messages() {
   const envelope = { from: PORTS[1], to: PORTS[0], generation: (await call("status")).generation };
@@ -454,7 +463,7 @@ async function everything() {
 
 async function main() {
   const parts = [values, largeInts, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults];
-  parts.push(led, keys, requests, watching, board, files, locks, messages);
+  parts.push(led, keys, requests, watching, board, files, locks, members, messages);
   for (const part of [...parts, credentials, restarting, everything]) {
     console.log(await part());
   }

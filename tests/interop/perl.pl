@@ -480,6 +480,15 @@ sub locks {
     return 'locks, queues and tokens';
 }
 
+sub members {
+    my @rows = map { record(node => int_($_), address => text("127.0.0.1:$_")) } @ports;
+    same(call('cluster.members'), record(members => [@rows], changing => boolean(0)));
+    fault(124, 'is a member already', 'cluster.add', int_($ports[1]), text('127.0.0.1:7'));
+    fault(114, 'the address is not HOST:PORT', 'cluster.add', int_(7), text('here'));
+    fault(125, '7 is no member', 'cluster.remove', int_(7));
+    return 'members';
+}
+
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 sub messages {
     my @names = map { $_->value } @{ call('system.listMethods') };
@@ -516,7 +525,7 @@ sub everything {
 }
 
 for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&links, \&introspection, \&about, \&multicall, \&validator1,
-    \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&messages, \&credentials,
+    \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&messages, \&credentials,
     \&restarting, \&everything) {
     print $part->() . "\n";
 }

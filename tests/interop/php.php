@@ -478,6 +478,15 @@ $parts[] = function (): string {
     return 'locks, queues and tokens';
 };
 
+$parts[] = function () use ($ports): string {
+    $row = fn ($port) => ['node' => $port, 'address' => "127.0.0.1:$port"];
+    same(call('cluster.members'), ['members' => array_map($row, $ports), 'changing' => false]);
+    fault(124, 'is a member already', 'cluster.add', $ports[1], '127.0.0.1:7');
+    fault(114, 'the address is not HOST:PORT', 'cluster.add', 7, 'here');
+    fault(125, '7 is no member', 'cluster.remove', 7);
+    return 'members';
+};
+
 // What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 $parts[] = function () use ($ports, $led): string {
     $envelope = ['from' => $ports[1], 'to' => $ports[0], 'generation' => call('status')['generation']];

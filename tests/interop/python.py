@@ -635,11 +635,25 @@ def options():
     return "options"
 
 
+def members():
+    rows = [{"node": port, "address": f"127.0.0.1:{port}"} for port in sorted(PORTS)]
+    same(call("cluster.members"), {"members": rows, "changing": False})
+    fault(124, "is a member already", "cluster.add", PORTS[1], "127.0.0.1:7")
+    fault(124, "is another member's", "cluster.add", 7, f"127.0.0.1:{PORTS[1]}")
+    for bad in ["", "here", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "::1:7", "a b:7", "x" * 255 + ":7"]:
+        fault(114, "the address is not HOST:PORT", "cluster.add", 7, bad)
+    fault(125, "7 is no member", "cluster.remove", 7)
+    fault(-32602, "not a node id", "cluster.remove", 0)
+    fault(128, "does not answer the leader", "cluster.add", 7, "127.0.0.1:1")
+    same(call("cluster.members", {"read": "local"})["members"], rows)
+    return "members"
+
+
 def messages():
     """What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing."""
     names = [name for name in call("system.listMethods") if name.startswith(("log.", "bully."))]
     names = [name for name in names if name not in ("bully.status", "bully.elect")]
-    same(len(names), 20)
+    same(len(names), 22)
     before = call("bully.status")
     envelope = {"from": PORTS[1], "to": PORTS[0], "generation": call("status")["generation"]}
     alice = ServerProxy(f"http://alice:{SECRET}@127.0.0.1:{GUARDED}")
@@ -682,6 +696,6 @@ def everything():
 
 
 PARTS = [values, own_types, large_ints, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults]
-PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, messages]
+PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, members, messages]
 for part in PARTS + [credentials, restarting, everything]:
     print(part(), flush=True)

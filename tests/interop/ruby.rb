@@ -425,6 +425,15 @@ def locks
   "locks, queues and tokens"
 end
 
+def members
+  rows = PORTS.sort.map { |port| { "node" => port, "address" => "127.0.0.1:#{port}" } }
+  same(call("cluster.members"), { "members" => rows, "changing" => false })
+  fault(124, "is a member already", "cluster.add", PORTS[1], "127.0.0.1:7")
+  fault(114, "the address is not HOST:PORT", "cluster.add", 7, "here")
+  fault(125, "7 is no member", "cluster.remove", 7)
+  "members"
+end
+
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 def messages
   envelope = { "from" => PORTS[1], "to" => PORTS[0], "generation" => call("status")["generation"] }
@@ -456,4 +465,4 @@ def everything
 end
 
 %i[values large_ints nil_ phases learning gates links introspection about multicall validator1 faults led keys requests watching
-   board files locks messages credentials restarting everything].each { |part| puts send(part) }
+   board files locks members messages credentials restarting everything].each { |part| puts send(part) }

@@ -8,7 +8,7 @@ const fn row(verb: V, name: &'static str, usage: &'static str, summary: &'static
 }
 
 /// In the order in which `help` lists them.
-pub(super) const SERVICES: [Help; 20] = [
+pub(super) const SERVICES: [Help; 21] = [
     row(
         V::Leader,
         "leader",
@@ -39,6 +39,32 @@ Watch for: the epoch in 'leader' and 'status' grows with each new leader.
 
 Example:
   elect 8001",
+    ),
+    row(
+        V::Members,
+        "members",
+        "members [add <node> [host:port] | remove <node>]",
+        "who belongs to the cluster",
+        "\
+  members                          lists the members, by the log
+  members add <node> [host:port]   makes a node a member
+  members remove <node>            takes one out, also one that is down
+
+Members change one at a time, and the change is an entry of the log like any
+other. A node that is to be added is started first, as one that joins:
+  synod serve --id 8005 --listen 127.0.0.1:8005 --join \\
+      --member 8000=127.0.0.1:8000
+The leader brings it up to date, and only then it counts. Without an address
+127.0.0.1 and the node's id as port are meant. A leader that is removed steps
+down when its removal is committed. Single values ('set') stay with the nodes
+that founded the cluster.
+
+Watch for: of two members one that is down cannot be removed, since both are
+needed to commit that.
+
+Examples:
+  members add 8005
+  members remove 8000",
     ),
     row(
         V::Create,

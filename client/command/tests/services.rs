@@ -85,6 +85,10 @@ fn locks_and_leaders() {
     check(&[
         ("elect 8001", Service::Elect(port(8001))),
         ("Leader", Service::Leader),
+        ("members", Service::Members),
+        ("members add 8005", Service::AddMember { node: port(8005), address: None }),
+        ("members add 8005 h:1", Service::AddMember { node: port(8005), address: Some("h:1".to_owned()) }),
+        ("members REMOVE 8005", Service::RemoveMember(port(8005))),
         ("lock a", lock("a", None, None, &[])),
         ("lock a me", lock("a", Some("me"), None, &[])),
         ("lock a me 5", lock("a", Some("me"), Some(5000), &[])),
@@ -108,6 +112,9 @@ fn locks_and_leaders() {
 fn mistakes() {
     check_errors(&[
         ("create", "the file's name is missing"),
+        ("members drop 8001", "after 'members' comes 'add' or 'remove'"),
+        ("members add", "the node is missing"),
+        ("members remove x", "the node must be a number"),
         ("create two words", "'words' is one word too many for 'create'"),
         ("append", "the file's name is missing"),
         ("append f", "the line is missing; the empty text is typed \"\""),

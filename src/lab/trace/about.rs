@@ -114,7 +114,7 @@ impl About {
             Log::Prepare { epoch } | Log::Confirm { epoch, .. } | Log::Confirmed { epoch, .. } => {
                 Self::new(name, Some(*epoch))
             }
-            Log::Promise { epoch, holds, votes } => Self {
+            Log::Promise { epoch, holds, votes, .. } => Self {
                 accepted: holds.accepted,
                 counter: Some(holds.length),
                 committed: Some(holds.committed),
@@ -173,6 +173,8 @@ impl About {
             Call::Forward { id, .. } | Call::Answer { id, .. } | Call::AskRead { id } => {
                 Self { call: Some(*id), ..Self::new(name, None) }
             }
+            Call::Change { id, change } => Self::named(name, format!("call {id}: {change:?}")),
+            Call::Unchanged { id, why } => Self::named(name, format!("call {id}: {why:?}")),
             Call::ReadAt { id, slot } => Self { counter: *slot, call: Some(*id), ..Self::new(name, None) },
         }
     }
@@ -223,6 +225,10 @@ impl About {
             News::Answered { request, outcome } => Self::answered(request.0, outcome),
             News::Proposing { instance, ballot } => Self::single("Proposing", instance, *ballot),
             News::Decided { instance, ballot, value } => Self::single("Decided", instance, *ballot).with_value(value),
+            News::Correspondents { addresses } => {
+                let nodes: Vec<String> = addresses.keys().map(ToString::to_string).collect();
+                Self::named("Correspondents", format!("speaks to {} from now on", nodes.join(", ")))
+            }
             News::Restarted { generation } => Self::named("Restarted", format!("lives in generation {generation}")),
             News::Replied { request, result } => {
                 let what = if result.is_ok() { "applied" } else { "not known to be applied" };

@@ -27,7 +27,10 @@ impl Bully {
         match self.phase {
             Phase::Looking { .. } => self.stand_if_due(out),
             Phase::Electing { .. } => self.count(out),
-            Phase::Yielding { since, .. } if self.now - since >= self.options.coordinator_ticks => {
+            Phase::Yielding { since, to, .. } if self.now - since >= self.options.coordinator_ticks => {
+                if let Some(peer) = self.peers.get_mut(&to) {
+                    peer.vain_until = self.now + 2 * self.options.coordinator_ticks;
+                }
                 self.look(true, 0, out);
             }
             Phase::Won { since } if !self.is_eligible() || self.now - since >= self.options.epoch_ticks => {
@@ -65,9 +68,9 @@ impl Bully {
     /// them vouched for the coordinator, we would be following it.
     fn nobody_vouches(&self) -> bool {
         let linked: Vec<NodeId> = self.linked().collect();
-        let fresh = linked.iter().filter(|peer| self.peers[peer].fresh).count();
+        let fresh = || linked.iter().copied().filter(|peer| self.peers[peer].fresh);
         let late = self.asked.is_some_and(|asked| self.now - asked >= self.options.answer_ticks);
-        self.are_majority(fresh) && (late || fresh == linked.len())
+        self.are_majority(fresh()) && (late || fresh().count() == linked.len())
     }
 
     /// Whether all members hear us and say that they can take part.
@@ -90,7 +93,7 @@ impl Bully {
         let Phase::Electing { since, answered, waiting, .. } = &self.phase else { return };
         let late = self.now - since >= self.options.answer_ticks;
         let complete = waiting.is_empty() && (answered.len() == self.waited_for() || late);
-        let majority = self.are_majority(answered.len());
+        let majority = self.are_majority(answered.iter().copied());
         if !self.is_eligible() || (late && !majority) {
             self.look(true, self.options.answer_ticks, out);
         } else if majority && (complete || late) {
@@ -106,6 +109,7 @@ impl Bully {
 
     pub(super) fn on_answer(&mut self, from: NodeId, answer: Answer) {
         let believed = answer.coordinator.is_some_and(|epoch| !self.is_resigned(epoch));
+        let in_vain = answer.ok.is_some_and(|node| self.is_in_vain(node));
         let Phase::Electing { forced, answered, waiting, .. } = &mut self.phase else { return };
         if answer.number != self.number {
             return;
@@ -127,7 +131,7 @@ impl Bully {
                     waiting.remove(&from);
                 }
             }
-            (_, Some(node)) if node != self.id => self.yield_to(node, None),
+            (_, Some(node)) if node != self.id && !in_vain => self.yield_to(node, None),
             _ => {
                 answered.insert(from);
                 waiting.remove(&from);
@@ -191,7 +195,10 @@ impl Bully {
                 Verdict::StandBack
             }
             Phase::Looking { .. } | Phase::Electing { .. } | Phase::Yielding { .. } => {
-                self.yield_to(from, Some((rank, number)));
+                // It may still win; but whoever stands again and again, and never does, must not keep all others from it.
+                if !self.is_in_vain(from) {
+                    self.yield_to(from, Some((rank, number)));
+                }
                 Verdict::StandBack
             }
             Phase::Following { .. } | Phase::Coordinating { .. } => Verdict::StandBack,
@@ -209,8 +216,17 @@ impl Bully {
         hears(one, other) && hears(other, one)
     }
 
+    /// Whether we have stood back for a node not long ago, and no coordinator came of it.
+    fn is_in_vain(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.vain_until > self.now)
+    }
+
     fn yield_to(&mut self, to: NodeId, candidate: Option<(Rank, u64)>) {
-        self.enter(Phase::Yielding { since: self.now, to, candidate });
+        let since = match self.phase {
+            Phase::Yielding { since, to: before, .. } if before == to => since,
+            _ => self.now,
+        };
+        self.enter(Phase::Yielding { since, to, candidate });
     }
 
     /// The textbook's rule: who outranks the coordinator stands against it, once it hears it.

@@ -117,12 +117,16 @@ impl Default for Options {
 pub struct Bully {
     id: NodeId,
     members: Members,
+    /// A former member whose removal is not settled: it has no voice, but may still coordinate.
+    leaving: Option<NodeId>,
     options: Options,
     rng: Pcg64Mcg,
     /// Ticks since the start. Only differences count.
     now: u64,
     /// What this node's log knows.
     rank: Rank,
+    /// Whether the log would let this node lead. If not it does not stand: it would win again and again, for nothing.
+    may_lead: bool,
     peers: BTreeMap<NodeId, Peer>,
     phase: Phase,
     /// The epoch that is or was followed or coordinated; nothing lower is believed until we look for a coordinator anew. It
@@ -152,10 +156,12 @@ impl Bully {
         Self {
             id,
             members,
+            leaving: None,
             options,
             rng,
             now: 0,
             rank: Rank { epoch: None, counter: 0, id },
+            may_lead: true,
             peers,
             phase: Phase::Looking { since: 0, evidence: false, not_before: 0 },
             known: None,
@@ -206,6 +212,11 @@ impl Bully {
     /// What the node's log knows now. The host says so after every step of the log.
     pub fn set_rank(&mut self, epoch: Option<Ballot>, counter: u64) {
         (self.rank.epoch, self.rank.counter) = (epoch, counter);
+    }
+
+    /// Whether the log would let this node lead. The host says so after every step of the log.
+    pub const fn set_may_lead(&mut self, may_lead: bool) {
+        self.may_lead = may_lead;
     }
 
     /// Whether this node has won since this was last asked, and so should have a new epoch promised.
@@ -277,20 +288,26 @@ impl Bully {
         }
     }
 
-    /// The cluster has other members now.
-    pub fn set_members(&mut self, members: Members, out: &mut Out) {
-        self.peers.retain(|&peer, _| members.contains(peer));
-        for peer in members.others(self.id) {
-            self.peers.entry(peer).or_default();
+    /// The cluster has other members now, and perhaps one that is on its way out: that one has no voice any more, but
+    /// coordinates on, if it does, until this is called without it.
+    pub fn set_members(&mut self, members: &Members, leaving: Option<NodeId>, out: &mut Out) {
+        if self.members == *members && self.leaving == leaving {
+            return;
         }
-        self.members = members;
+        self.members = members.clone();
+        self.leaving = leaving.filter(|&node| !members.contains(node));
+        let stays = self.members.iter().chain(self.leaving).filter(|&peer| peer != self.id);
+        let mut before = std::mem::take(&mut self.peers);
+        self.peers = stays.map(|peer| (peer, before.remove(&peer).unwrap_or_default())).collect();
+        let may_coordinate = self.may_coordinate();
         match &mut self.phase {
             Phase::Electing { answered, waiting, .. } => {
                 answered.retain(|peer| self.peers.contains_key(peer));
                 waiting.retain(|peer| self.peers.contains_key(peer));
             }
             Phase::Following { epoch } if !self.peers.contains_key(&epoch.node) => self.look(true, 0, out),
-            Phase::Coordinating { epoch, .. } if !self.members.contains(self.id) => {
+            Phase::Yielding { to, .. } if !self.peers.contains_key(to) => self.look(true, 0, out),
+            Phase::Coordinating { epoch, .. } if !may_coordinate => {
                 let epoch = *epoch;
                 self.resign(epoch, out);
             }
@@ -331,13 +348,20 @@ impl Bully {
         self.peers.iter().filter(move |(_, peer)| peer.is_linked(self.now, silence)).map(|(&id, _)| id)
     }
 
-    /// Whether so many others and this node are a majority.
-    fn are_majority(&self, others: usize) -> bool {
-        self.members.contains(self.id) && others + 1 >= self.members.majority()
+    /// Whether these others and this node are a majority of the members.
+    fn are_majority(&self, others: impl Iterator<Item = NodeId>) -> bool {
+        let own = usize::from(self.members.contains(self.id));
+        let others = others.filter(|&other| self.members.contains(other)).count();
+        self.may_coordinate() && others + own >= self.members.majority()
+    }
+
+    /// Whether this node is a member, or coordinates until its removal is settled.
+    fn may_coordinate(&self) -> bool {
+        self.members.contains(self.id) || self.leaving == Some(self.id) && self.coordinated().is_some()
     }
 
     fn is_eligible(&self) -> bool {
-        self.are_majority(self.linked().count())
+        self.may_lead && self.are_majority(self.linked())
     }
 
     /// Whether the coordinator of this epoch says so itself, freshly, and to us.
@@ -423,6 +447,11 @@ impl Bully {
     }
 
     fn beat(&mut self, asks: bool, out: &mut Out) {
+        if !self.members.contains(self.id) && self.leaving != Some(self.id) {
+            // Nobody expects to hear of who is no member.
+            self.next_beat = self.now + self.options.heartbeat_ticks;
+            return;
+        }
         let beat = self.heartbeat(asks);
         self.tell_all(&Message::Heartbeat(beat.clone()), out);
         self.last_beat = Some((self.now, beat));
@@ -519,7 +548,8 @@ impl Bully {
 
     /// What must hold after every step, whatever came in.
     pub fn check_invariants(&self) {
-        assert!(self.peers.keys().copied().eq(self.members.others(self.id)), "the peers are not the members");
+        let voices = self.peers.keys().copied().filter(|&peer| Some(peer) != self.leaving);
+        assert!(voices.eq(self.members.others(self.id)), "the peers are not the members");
         assert!(!self.victory || matches!(self.phase, Phase::Won { .. }), "a victory without having won");
         match &self.phase {
             Phase::Coordinating { epoch, .. } => assert_eq!(epoch.node, self.id, "coordinates in another's epoch"),

@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) fresh: bool,
     /// Its process was seen to die, and nothing was heard since: nobody waits for it.
     pub(super) dead: bool,
+    /// We stood back for it, and no coordinator came of it: until then we do not do so again.
+    pub(super) vain_until: u64,
     /// Until when its last words are dropped.
     dropped_until: u64,
 }

@@ -1,10 +1,11 @@
 //! The entries of a log: numbered without a gap, each chained to the one before it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::members::Membership;
 use crate::protocol::types::{Ballot, NodeId};
 
 /// What an entry asks the services to do.
@@ -14,6 +15,8 @@ pub enum Command {
     Noop,
     /// A command of the services, opaque to the log.
     Service(Arc<[u8]>),
+    /// Nothing of the services: from here on these are the members.
+    Members(Arc<Membership>),
 }
 
 impl Command {
@@ -23,6 +26,7 @@ impl Command {
         match self {
             Self::Noop => 0,
             Self::Service(bytes) => bytes.len(),
+            Self::Members(members) => members.encoded_len(),
         }
     }
 }
@@ -64,6 +68,10 @@ fn chained(previous: u64, epoch: Ballot, command: &Command) -> u64 {
             hasher.update(&[1]);
             hasher.update(bytes);
         }
+        Command::Members(members) => {
+            hasher.update(&[2]);
+            hasher.update(&members.encode());
+        }
     }
     hasher.digest()
 }
@@ -75,13 +83,15 @@ pub struct Entries {
     base_hash: u64,
     entries: VecDeque<Entry>,
     weight: usize,
+    /// The memberships among them, by slot.
+    members: BTreeMap<u64, Arc<Membership>>,
 }
 
 impl Entries {
     /// No entries, after the slot `base`, whose entry has this hash.
     #[must_use]
     pub const fn after(base: u64, base_hash: u64) -> Self {
-        Self { base, base_hash, entries: VecDeque::new(), weight: 0 }
+        Self { base, base_hash, entries: VecDeque::new(), weight: 0, members: BTreeMap::new() }
     }
 
     /// The last slot that is not held any more; 0 if the log is held from its beginning.
@@ -138,25 +148,41 @@ impl Entries {
 
     fn push(&mut self, entry: Entry) {
         self.weight += entry.command.weight();
+        if let Command::Members(members) = &entry.command {
+            self.members.insert(self.length() + 1, members.clone());
+        }
         self.entries.push_back(entry);
     }
 
     /// Forgets all entries after this slot.
     pub fn truncate(&mut self, last: u64) {
         while self.length() > last {
-            let Some(entry) = self.entries.pop_back() else { return };
+            let Some(entry) = self.entries.pop_back() else { break };
             self.weight -= entry.command.weight();
+        }
+        while self.members.last_key_value().is_some_and(|(slot, _)| *slot > last) {
+            self.members.pop_last();
         }
     }
 
     /// Forgets all entries up to this slot.
     pub fn forget(&mut self, through: u64) {
         while self.base < through {
-            let Some(entry) = self.entries.pop_front() else { return };
+            let Some(entry) = self.entries.pop_front() else { break };
             self.weight -= entry.command.weight();
             self.base += 1;
             self.base_hash = entry.hash;
         }
+        while self.members.first_key_value().is_some_and(|(slot, _)| *slot <= self.base) {
+            self.members.pop_first();
+        }
+    }
+
+    /// The last membership among the entries after one slot up to another, and its slot.
+    #[must_use]
+    pub fn members(&self, after: u64, through: u64) -> Option<(u64, &Arc<Membership>)> {
+        let (slot, members) = self.members.range(..=through).next_back()?;
+        (*slot > after).then_some((*slot, members))
     }
 
     /// The entries after a slot, no more than so many, and no more than so many bytes unless the first alone is larger.
@@ -175,16 +201,22 @@ impl Entries {
 }
 
 /// Entries as bytes, for disk and wire: of each, in little-endian, the epoch's round (8 bytes) and node (4), the hash (8),
-/// the command's length (4), and the command. An empty entry has the length `u32::MAX`.
+/// the command's length (4), and the command. An empty entry has the length `u32::MAX`, a membership's has its highest bit
+/// set.
 #[must_use]
 pub fn encode(entries: &[Entry]) -> Vec<u8> {
     let weight: usize = entries.iter().map(|entry| HEADER + entry.command.weight()).sum();
     let mut bytes = Vec::with_capacity(weight);
     for Entry { epoch, command, hash } in entries {
+        let encoded;
         let (length, content): (u32, &[u8]) = match command {
             Command::Noop => (u32::MAX, &[]),
             // The door lets no command in that is longer than a body, far below 4 GiB.
-            Command::Service(content) => (u32::try_from(content.len()).unwrap_or(u32::MAX - 1), content),
+            Command::Service(content) => (u32::try_from(content.len()).unwrap_or(MEMBERS - 1), content),
+            Command::Members(members) => {
+                encoded = members.encode();
+                (MEMBERS | u32::try_from(encoded.len()).unwrap_or_default(), &encoded)
+            }
         };
         bytes.extend_from_slice(&epoch.round.to_le_bytes());
         bytes.extend_from_slice(&epoch.node.number().to_le_bytes());
@@ -206,6 +238,10 @@ pub fn decode(mut bytes: &[u8]) -> Option<Vec<Entry>> {
         let length = u32::from_le_bytes(*bytes.split_off(..4)?.first_chunk()?);
         let command = match length {
             u32::MAX => Command::Noop,
+            length if length & MEMBERS != 0 => {
+                let content = bytes.split_off(..usize::try_from(length & !MEMBERS).ok()?)?;
+                Command::Members(Arc::new(Membership::decode(content)?))
+            }
             length => Command::Service(Arc::from(bytes.split_off(..usize::try_from(length).ok()?)?)),
         };
         entries.push(Entry { epoch: Ballot { round, node: NodeId::new(node)? }, command, hash });
@@ -214,6 +250,8 @@ pub fn decode(mut bytes: &[u8]) -> Option<Vec<Entry>> {
 }
 
 const HEADER: usize = 24;
+/// In the length of a command: it is a membership.
+const MEMBERS: u32 = 1 << 31;
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +263,11 @@ mod tests {
 
     fn command(text: &str) -> Command {
         Command::Service(Arc::from(text.as_bytes()))
+    }
+
+    fn members(count: u32) -> Arc<Membership> {
+        let ids = (1..=count).map(|id| NodeId::new(id).unwrap());
+        Arc::new(crate::protocol::quorum::Members::new(ids).unwrap().into())
     }
 
     fn log(texts: &[&str]) -> Entries {
@@ -253,6 +296,25 @@ mod tests {
     }
 
     #[test]
+    fn memberships_come_and_go_with_their_entries() {
+        let mut entries = log(&["a"]);
+        for count in [3, 4] {
+            entries.append(epoch(1), Command::Members(members(count)));
+            entries.append(epoch(1), command("b"));
+        }
+        let found = |entries: &Entries, after, through| {
+            entries.members(after, through).map(|(slot, members)| (slot, members.members().len()))
+        };
+        assert_eq!([5, 3, 1].map(|through| found(&entries, 0, through)), [Some((4, 4)), Some((2, 3)), None]);
+        assert_eq!(found(&entries, 4, 5), None);
+        let mut shorter = entries.clone();
+        shorter.truncate(3);
+        assert_eq!(found(&shorter, 0, 9), Some((2, 3)));
+        entries.forget(2);
+        assert_eq!((found(&entries, 0, 3), found(&entries, 0, 5)), (None, Some((4, 4))));
+    }
+
+    #[test]
     fn the_chain_notices_what_was_changed_left_out_or_exchanged() {
         let entries = log(&["a", "b", "c"]);
         let mut other = log(&["a"]);
@@ -270,6 +332,7 @@ mod tests {
     fn bytes_and_back() {
         let mut entries = log(&["", "b", "cc"]);
         entries.append(epoch(u64::MAX), Command::Noop);
+        entries.append(epoch(u64::MAX), Command::Members(members(3)));
         let all = entries.page(0, 10, 100);
         let bytes = encode(&all);
         assert_eq!(decode(&bytes).unwrap(), all);

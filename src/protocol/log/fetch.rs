@@ -90,6 +90,7 @@ impl Log {
 
     /// Somebody lacks entries: the leader's follower, or the leader itself.
     pub(super) fn on_fetch(&mut self, from: NodeId, epoch: Ballot, after: u64, offset: u64, out: &mut Out) {
+        self.hear_newcomer(from);
         match self.memory.promised {
             Some(promised) if promised == epoch => {}
             Some(promised) if promised > epoch => return out.send(from, Message::Reject { epoch, promised }),
@@ -97,14 +98,17 @@ impl Log {
         }
         let entries = &self.memory.entries;
         let piece = if after >= entries.base() {
-            let entries = entries.page(after, self.options.batch_entries, self.options.batch_bytes);
+            // Not what a leader has not handed to its disk: it is forgotten if the leader steps down.
+            let most = usize::try_from(self.handed_out().saturating_sub(after)).unwrap_or(usize::MAX);
+            let entries = entries.page(after, most.min(self.options.batch_entries), self.options.batch_bytes);
             Piece::Entries { after, entries }
         } else {
-            let Some(Snapshot { slot, hash, state }) = &self.memory.snapshot else { return };
+            let Some(Snapshot { slot, hash, state, members }) = &self.memory.snapshot else { return };
             let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(state.len());
             let end = begin.saturating_add(self.options.batch_bytes).min(state.len());
             let bytes = state[begin..end].to_vec();
-            Piece::Snapshot { slot: *slot, hash: *hash, offset: begin as u64, total: state.len() as u64, bytes }
+            let (offset, total, members) = (begin as u64, state.len() as u64, members.clone());
+            Piece::Snapshot { slot: *slot, hash: *hash, offset, total, bytes, members }
         };
         out.send(from, Message::Fetched { epoch, piece });
     }
@@ -126,7 +130,7 @@ impl Log {
                 fetching.hash = entries.last().map_or(fetching.hash, |last| last.hash);
                 fetching.entries.extend(entries);
             }
-            Piece::Snapshot { slot, hash, offset, total, bytes } => {
+            Piece::Snapshot { slot, hash, offset, total, bytes, members } => {
                 let fresh = || Part { slot, hash, bytes: Vec::new() };
                 let part = match &mut fetching.part {
                     Some(part) if part.slot == slot => part,
@@ -145,7 +149,7 @@ impl Log {
                 {
                     fetching.hash = part.hash;
                     fetching.entries.clear();
-                    fetching.snapshot = Some(Snapshot { slot, hash, state: part.bytes.into() });
+                    fetching.snapshot = Some(Snapshot { slot, hash, state: part.bytes.into(), members });
                 }
             }
         }

@@ -12,14 +12,17 @@ impl Log {
         if !self.is_believable(from, epoch, out) {
             return;
         }
-        if let Some(promised) = self.memory.promised.filter(|&promised| promised > epoch) {
+        let higher = self.memory.promised.filter(|&promised| promised > epoch && !mutant!(EpochPromisedLower));
+        if let Some(promised) = higher {
             return out.send(from, Message::Reject { epoch, promised });
         }
         if self.memory.promised != Some(epoch) {
             self.leave_for(epoch);
             self.save(Record::Promise { epoch }, out);
         }
-        out.send(from, Message::Promise { epoch, holds: self.holding(), votes: self.memory.proven });
+        let votes = self.memory.proven || mutant!(BlankVotes);
+        let members = self.memory.members_at(self.memory.length()).cloned();
+        out.send(from, Message::Promise { epoch, holds: self.holding(), votes, members });
     }
 
     /// Whether an epoch is its sender's own and does not leap: one message must not use up the rounds.
@@ -27,8 +30,6 @@ impl Log {
         let known = self.memory.promised.map_or(0, |promised| promised.round).max(self.highest_round);
         if from != epoch.node {
             out.ignore(from, "the epoch is another node's");
-        } else if !self.members.contains(from) {
-            out.ignore(from, "the sender is no member");
         } else if epoch.round > known.saturating_add(MAX_ROUND_LEAP) {
             out.ignore(from, "the epoch leaps too far above what was promised here");
         } else {
@@ -51,10 +52,17 @@ impl Log {
             Role::Candidate(_) => {}
             Role::Leader(leading) => {
                 // What was never handed to the disk, nor to anyone else, has not been.
-                self.memory.entries.truncate(leading.flushed());
+                if !mutant!(UnflushedKept) {
+                    self.memory.entries.truncate(leading.flushed());
+                }
                 self.notices.extend(leading.reads().map(|read| Notice::Unreadable { read }));
+                if leading.newcomer.is_some() {
+                    self.notices.push(Notice::NotJoined { why: None });
+                }
+                self.look_at_members();
             }
         }
+        self.note_correspondents();
         self.notices.push(Notice::Deposed(higher));
     }
 
@@ -73,7 +81,8 @@ impl Log {
         if from == self.id || !self.is_believable(from, epoch, out) {
             return;
         }
-        if let Some(promised) = self.memory.promised.filter(|&promised| promised > epoch) {
+        let higher = self.memory.promised.filter(|&promised| promised > epoch && !mutant!(EpochAcceptedLower));
+        if let Some(promised) = higher {
             return out.send(from, Message::Reject { epoch, promised });
         }
         if self.memory.promised != Some(epoch) {
@@ -89,7 +98,7 @@ impl Log {
             self.synchronise(from, epoch, began, (after, hash), entries, out)
         };
         if let Some(length) = length {
-            self.learn_committed(committed.min(length));
+            self.learn_committed(if mutant!(CommitsBeyondLength) { committed } else { committed.min(length) });
         }
         out.send(from, Message::Accepted { epoch, length });
     }
@@ -114,7 +123,8 @@ impl Log {
             }
             return Some(length);
         }
-        if self.memory.entries.hash_at(after).is_some_and(|ours| ours != hash) {
+        let other = self.memory.entries.hash_at(after).is_some_and(|ours| ours != hash);
+        if other && !mutant!(ChainUnchecked) {
             out.ignore(from, "the chain before these entries is another than ours");
             return None;
         }
@@ -125,6 +135,8 @@ impl Log {
                 out.ignore(from, "the chain of these entries does not continue ours");
                 return None;
             }
+            // What is being fetched would end before this, and cut it off.
+            self.fetching = None;
             self.save(Record::Append { after: length, entries: news }, out);
         }
         Some(self.memory.length())
@@ -146,7 +158,8 @@ impl Log {
             out.ignore(from, "the epoch begins with less than was committed here");
             return None;
         }
-        let comes_whole = after <= agreed && after + entries.len() as u64 >= began.start;
+        let comes_whole =
+            after <= agreed && (after + entries.len() as u64 >= began.start || mutant!(SynchronisesInPart));
         if comes_whole && self.memory.entries.hash_at(after).is_none_or(|ours| ours == hash) {
             let known = usize::try_from(agreed - after).unwrap_or(usize::MAX);
             let rest: Vec<Entry> = entries.into_iter().skip(known).collect();
@@ -169,13 +182,14 @@ impl Log {
     }
 
     pub(super) fn learn_committed(&mut self, slot: u64) {
-        self.memory.committed = self.memory.committed.max(slot.min(self.memory.length()));
+        let slot = if mutant!(CommitsBeyondLength) { slot } else { slot.min(self.memory.length()) };
+        self.memory.committed = self.memory.committed.max(slot);
     }
 
     /// The leader asks whether it still leads.
     pub(super) fn on_confirm(&mut self, from: NodeId, epoch: Ballot, round: u64, out: &mut Out) {
         match self.memory.promised {
-            Some(promised) if promised == epoch && epoch.node == from => {
+            Some(promised) if (promised == epoch || mutant!(ConfirmsDeposed)) && epoch.node == from => {
                 if self.memory.proven {
                     out.send(from, Message::Confirmed { epoch, round });
                 }

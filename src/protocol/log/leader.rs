@@ -1,20 +1,29 @@
 //! The proposer's side: an epoch of one's own, the log that it begins with, and the entries that follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::changing::{Newcomer, Removed};
 use super::fetch::{Fetching, Purpose};
+use super::members::Membership;
 use super::memory::Record;
 use super::{Beginning, Command, Entry, Holding, Log, Message, Notice, Role, first_of_epoch};
 use crate::protocol::Out;
-use crate::protocol::quorum::Tally;
+use crate::protocol::quorum::{Members, Tally};
 use crate::protocol::types::{Ballot, NodeId};
+
+/// A follower that is not prompt does not lag further behind than this.
+const LATE_ENTRIES: u64 = 256;
 
 /// Phase 1: promises are collected.
 #[derive(Debug)]
 pub(super) struct Campaign {
     epoch: Ballot,
     promised: Tally,
-    holdings: BTreeMap<NodeId, Holding>,
+    /// What they have, and the last membership in it.
+    holdings: BTreeMap<NodeId, (Holding, Option<Arc<Membership>>)>,
+    /// Who was asked: the members that we know of, and those of logs that may be adopted.
+    asked: BTreeSet<NodeId>,
     /// Whose log is adopted, once a majority has promised.
     adopted: Option<Holding>,
     until_ticks: u64,
@@ -25,7 +34,10 @@ pub(super) struct Campaign {
 pub(super) struct Leading {
     pub(super) epoch: Ballot,
     began: Beginning,
-    followers: BTreeMap<NodeId, Follower>,
+    /// Those that have promised: members, the newcomer, and removed ones that have yet to hear of it.
+    pub(super) followers: BTreeMap<NodeId, Follower>,
+    pub(super) newcomer: Option<Newcomer>,
+    pub(super) removed: Vec<Removed>,
     /// Our own log is on disk up to this slot.
     durable: u64,
     /// It was handed to the disk up to this slot.
@@ -37,7 +49,7 @@ pub(super) struct Leading {
 
 /// One follower, as the leader sees it.
 #[derive(Debug)]
-struct Follower {
+pub(super) struct Follower {
     holding: Holding,
     /// Its log is ours up to this slot; absent until it is synchronised.
     matched: Option<u64>,
@@ -45,7 +57,15 @@ struct Follower {
     sent: u64,
     under_way: u32,
     sent_ticks: u64,
+    /// Since when something is under way, and its log has not grown.
+    waiting_since: u64,
     told_committed: u64,
+    /// Whether entries are sent to it at once. The others get them once a tick, in one message.
+    prompt: bool,
+    /// Somebody waits for this one to know what is committed.
+    awaited: bool,
+    /// Its process has ended, and it has not been heard since.
+    gone: bool,
 }
 
 /// Reads that wait for a majority to confirm that we still lead.
@@ -56,6 +76,8 @@ struct Round {
     slot: u64,
     confirmed: Tally,
     asked_ticks: u64,
+    /// Whether all were asked, and not only those that are prompt.
+    wide: bool,
 }
 
 impl Campaign {
@@ -64,9 +86,60 @@ impl Campaign {
     }
 }
 
+impl Campaign {
+    /// The memberships that those who promised know of.
+    pub(super) fn memberships(&self) -> impl Iterator<Item = &Membership> {
+        self.holdings.values().filter_map(|(_, members)| members.as_deref())
+    }
+}
+
 impl Leading {
+    /// Picks the followers that are sent entries at once: with a thrifty leader as many as make a majority with it. One
+    /// that is late with an answer is replaced by one that is not, and stays replaced.
+    fn appoint(&mut self, members: &Members, now: u64, most: usize) {
+        let voters = self.followers.iter().filter(|(node, _)| members.contains(**node));
+        let candidates = voters.filter(|(_, follower)| follower.matched.is_some());
+        let mut order: Vec<_> =
+            candidates.map(|(&node, follower)| (follower.is_overdue(now), !follower.prompt, node)).collect();
+        order.sort_unstable();
+        order.truncate(most);
+        for (node, follower) in &mut self.followers {
+            follower.prompt = order.iter().any(|(_, _, chosen)| chosen == node);
+        }
+    }
+
+    /// Those that are asked first, when a majority is needed: all, if too few are prompt.
+    fn asked_first(&self, most: usize) -> Vec<NodeId> {
+        let prompt = self.followers.iter().filter(|(_, follower)| follower.prompt).map(|(&node, _)| node);
+        let prompt: Vec<NodeId> = prompt.collect();
+        if prompt.len() < most { Vec::new() } else { prompt }
+    }
+
+    /// The epoch's first entry of its own.
+    pub(super) const fn start(&self) -> u64 {
+        self.began.start
+    }
+
+    /// What a node has accepted in this epoch.
+    fn counted(&self, node: NodeId) -> Option<u64> {
+        self.followers.get(&node).and_then(Follower::counted)
+    }
+
+    /// Up to where a follower has the log.
+    pub(super) fn matched(&self, node: NodeId) -> Option<u64> {
+        self.followers.get(&node)?.matched
+    }
+
     pub(super) const fn flushed(&self) -> u64 {
         self.flushed
+    }
+
+    pub(super) const fn is_writing(&self, committed: u64) -> bool {
+        committed < self.flushed
+    }
+
+    pub(super) const fn is_confirming(&self) -> bool {
+        !self.round.reads.is_empty()
     }
 
     pub(super) fn reads(&self) -> impl Iterator<Item = u64> + '_ {
@@ -81,8 +154,10 @@ impl Log {
             return;
         }
         let promised = self.memory.promised.map_or(0, |epoch| epoch.round);
-        let Some(round) = promised.max(self.highest_round).checked_add(1).filter(|_| self.memory.proven) else {
-            // Without a memory this node has no vote of its own, and cannot lead.
+        let more = u64::from(!mutant!(EpochUsedAgain));
+        let may = self.memory.proven && self.members().contains(self.id);
+        let Some(round) = promised.max(self.highest_round).max(1 - more).checked_add(more).filter(|_| may) else {
+            // Without a memory, or as no member, this node has no vote of its own, and cannot lead.
             self.notices.push(Notice::Deposed(None));
             return;
         };
@@ -91,43 +166,79 @@ impl Log {
         self.highest_round = round;
         let until_ticks = self.now_ticks + self.options.campaign_ticks;
         let (promised, holdings) = (Tally::default(), BTreeMap::new());
-        self.role = Role::Candidate(Campaign { epoch, promised, holdings, adopted: None, until_ticks });
+        let asked = self.members().iter().collect();
+        self.role = Role::Candidate(Campaign { epoch, promised, holdings, asked, adopted: None, until_ticks });
         self.save(Record::Promise { epoch }, out);
-        for to in self.members.others(self.id) {
+        for to in self.membership.members().others(self.id) {
             out.send(to, Message::Prepare { epoch });
         }
-        let holds = self.holding();
-        self.on_promise(self.id, epoch, holds, true, out);
+        let (holds, members) = (self.holding(), self.memory.members_at(self.memory.length()).cloned());
+        self.on_promise(self.id, epoch, holds, true, members, out);
     }
 
-    pub(super) fn on_promise(&mut self, from: NodeId, epoch: Ballot, holds: Holding, votes: bool, out: &mut Out) {
-        if !self.members.contains(from) {
-            return out.ignore(from, "a promise of a node that is no member");
-        }
+    pub(super) fn on_promise(
+        &mut self,
+        from: NodeId,
+        epoch: Ballot,
+        holds: Holding,
+        votes: bool,
+        members: Option<Arc<Membership>>,
+        out: &mut Out,
+    ) {
+        self.hear_newcomer(from);
         match &mut self.role {
-            Role::Candidate(campaign) if campaign.epoch == epoch => {
-                campaign.holdings.insert(from, holds);
-                if votes {
+            Role::Candidate(campaign) if campaign.epoch == epoch || mutant!(LatePromiseOfEpochCounts) => {
+                if !campaign.asked.contains(&from) {
+                    return out.ignore(from, "a promise of a node that is no member");
+                }
+                campaign.holdings.insert(from, (holds, members));
+                if votes || mutant!(CountsNonVoters) {
                     campaign.promised.add(from);
                 }
                 self.adopt_if_promised(out);
             }
             Role::Leader(leading) if leading.epoch == epoch && from != self.id => {
+                let newcomer = leading.newcomer.as_ref().is_some_and(|newcomer| newcomer.node == from);
+                if !newcomer && !self.membership.members().contains(from) {
+                    return out.ignore(from, "a promise of a node that is no member");
+                }
                 leading.followers.entry(from).or_insert_with(|| Follower::new(holds));
             }
             _ => {}
         }
     }
 
-    /// With a majority's promises: the highest epoch's log, and of those the longest, holds all that may be chosen.
+    /// With a majority's promises: the highest epoch's log, and of those the longest, holds all that may be chosen. The
+    /// majority is of the members that this very log ends with.
     fn adopt_if_promised(&mut self, out: &mut Out) {
         let Role::Candidate(campaign) = &mut self.role else { return };
-        if campaign.adopted.is_some() || !campaign.promised.is_majority(&self.members) {
+        if campaign.adopted.is_some() {
             return;
         }
         let voted = campaign.holdings.iter().filter(|(node, _)| campaign.promised.contains(**node));
-        let best = voted.max_by_key(|(node, holds)| (holds.accepted, holds.length, **node == self.id));
-        let Some((&best, &holds)) = best else { return };
+        let best = voted.max_by_key(|(node, (holds, _))| {
+            let own = **node == self.id;
+            match () {
+                () if mutant!(AdoptsShortestLog) => (holds.accepted, u64::MAX - holds.length, own),
+                () if mutant!(AdoptsLongestLog) => (None, holds.length, own),
+                () if mutant!(AdoptsOwnLog) => (None, 0, own),
+                () => (holds.accepted, holds.length, own),
+            }
+        });
+        let Some((&best, (holds, members))) = best else { return };
+        let (holds, members) = (*holds, members.clone());
+        let members = members.as_deref().unwrap_or(&self.founding).members();
+        if !members.contains(self.id) {
+            return self.step_down(None);
+        }
+        if !campaign.promised.is_majority(members) && !mutant!(EpochBeforeMajority) {
+            let epoch = campaign.epoch;
+            let unasked: Vec<NodeId> = members.iter().filter(|node| campaign.asked.insert(*node)).collect();
+            if !unasked.is_empty() {
+                self.note_correspondents();
+            }
+            return unasked.into_iter().for_each(|to| out.send(to, Message::Prepare { epoch }));
+        }
         campaign.adopted = Some(holds);
         let epoch = campaign.epoch;
         if best == self.id || (holds.accepted, holds.length) == self.memory.rank() {
@@ -162,15 +273,19 @@ impl Log {
         self.save(record, out);
         let start = self.memory.length();
         let began = Beginning { accepted: adopted.accepted, length: adopted.length, start };
-        let others = holdings.into_iter().filter(|(node, _)| *node != self.id);
+        self.note_correspondents();
+        let members = self.membership.members();
+        let others = holdings.into_iter().filter(|(node, _)| *node != self.id && members.contains(*node));
         let followers: BTreeMap<NodeId, Follower> =
-            others.map(|(node, holding)| (node, Follower::new(holding))).collect();
+            others.map(|(node, (holding, _))| (node, Follower::new(holding))).collect();
         let known = followers.values().map(|follower| follower.holding.committed).max().unwrap_or(0);
         self.learn_committed(known.min(adopted.length));
         self.role = Role::Leader(Box::new(Leading {
             epoch,
             began,
             followers,
+            newcomer: None,
+            removed: Vec::new(),
             durable: 0,
             flushed: start,
             waiting_reads: Vec::new(),
@@ -183,7 +298,15 @@ impl Log {
 
     pub(super) fn on_reject(&mut self, from: NodeId, epoch: Ballot, promised: Ballot, out: &mut Out) {
         let known = self.memory.promised.map_or(0, |promised| promised.round).max(self.highest_round);
-        if !self.members.contains(from)
+        let asked = match &self.role {
+            Role::Follower => false,
+            Role::Candidate(campaign) => campaign.asked.contains(&from),
+            Role::Leader(leading) => {
+                let newcomer = leading.newcomer.as_ref().is_some_and(|newcomer| newcomer.node == from);
+                newcomer || leading.followers.contains_key(&from)
+            }
+        };
+        if !(asked || self.members().contains(from))
             || promised <= epoch
             || promised.round > known.saturating_add(super::MAX_ROUND_LEAP)
         {
@@ -210,7 +333,7 @@ impl Log {
         }
         // Prepare again to those that are silent: the first may have been lost.
         if (campaign.until_ticks - self.now_ticks).is_multiple_of(self.options.resend_ticks) {
-            let silent = self.members.others(self.id).filter(|node| !campaign.holdings.contains_key(node));
+            let silent = campaign.asked.iter().copied().filter(|node| !campaign.holdings.contains_key(node));
             silent.for_each(|to| out.send(to, Message::Prepare { epoch }));
         }
     }
@@ -234,17 +357,26 @@ impl Log {
     /// is `false` if this node does not lead.
     pub fn read(&mut self, read: u64) -> bool {
         let Role::Leader(leading) = &mut self.role else { return false };
-        leading.waiting_reads.push(read);
+        if mutant!(ReadJoinsRunningRound) && !leading.round.reads.is_empty() {
+            leading.round.reads.push(read);
+        } else {
+            leading.waiting_reads.push(read);
+        }
         true
     }
 
     pub(super) fn flush_leading(&mut self, out: &mut Out) {
-        self.send_entries(out);
         let Role::Leader(leading) = &mut self.role else { return };
-        let (length, epoch) = (self.memory.entries.length(), leading.epoch);
+        // A batch grows for as long as the one before is under way: a sync is what costs, on every node.
+        let grows = leading.is_writing(self.memory.committed);
+        let length = if grows { leading.flushed } else { self.memory.entries.length() };
+        self.send_entries(length, out);
+        let Role::Leader(leading) = &mut self.role else { return };
+        let epoch = leading.epoch;
         if length > leading.flushed {
             // After the sends: the followers write while we do.
-            let entries = self.memory.entries.page(leading.flushed, usize::MAX, usize::MAX);
+            let most = usize::try_from(length - leading.flushed).unwrap_or(usize::MAX);
+            let entries = self.memory.entries.page(leading.flushed, most, usize::MAX);
             out.save(crate::protocol::Record::Log(Record::Append { after: leading.flushed, entries }));
             leading.flushed = length;
             out.send(self.id, Message::Accepted { epoch, length: Some(length) });
@@ -252,12 +384,14 @@ impl Log {
         self.start_round(out);
     }
 
-    fn send_entries(&mut self, out: &mut Out) {
+    /// Sends what each follower lacks of the log up to a slot.
+    fn send_entries(&mut self, length: u64, out: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
         let Leading { followers, epoch, began, .. } = &mut **leading;
         let pace = (self.now_ticks, self.options.window);
         for (&to, follower) in followers {
             let mut accept = |after: u64, most: usize, began: Option<Beginning>| -> u64 {
+                let most = most.min(usize::try_from(length.saturating_sub(after)).unwrap_or(usize::MAX));
                 let entries = self.memory.entries.page(after, most, self.options.batch_bytes);
                 let hash = self.memory.entries.hash_at(after).unwrap_or(0);
                 let committed = self.memory.committed;
@@ -271,11 +405,12 @@ impl Log {
                     let agreed = follower.holding.agrees_through(began.accepted, began.length);
                     let pages = entries.page(agreed, self.options.batch_entries, self.options.batch_bytes).len() as u64;
                     // What does not go into one message is fetched by the follower.
-                    let whole = agreed >= entries.base() && agreed + pages >= began.start;
+                    let whole =
+                        agreed >= entries.base() && (agreed + pages >= began.start || mutant!(SynchronisesInPart));
                     follower.sent = if whole {
                         accept(agreed, self.options.batch_entries, Some(*began))
                     } else {
-                        accept(entries.length(), 0, Some(*began))
+                        accept(length, 0, Some(*began))
                     };
                     follower.note_sent(pace.0, self.memory.committed);
                 }
@@ -283,14 +418,18 @@ impl Log {
                 Some(_) if follower.sent < entries.base() && follower.under_way == 0 => {
                     let is_time = follower.sent_ticks + self.options.idle_ticks <= pace.0;
                     if is_time {
-                        accept(entries.length(), 0, Some(*began));
+                        accept(length, 0, Some(*began));
                         follower.note_sent(pace.0, self.memory.committed);
                     }
                 }
+                Some(_) if !follower.is_due(pace.0, length) => {}
                 Some(_) => {
-                    while follower.under_way < pace.1 && follower.sent < entries.length() {
+                    let news = follower.awaited && follower.told_committed < self.memory.committed;
+                    let mut go_on = follower.sent < length || news;
+                    while follower.under_way < pace.1 && go_on {
                         follower.sent = accept(follower.sent, self.options.batch_entries, None);
                         follower.note_sent(pace.0, self.memory.committed);
+                        go_on = follower.sent < length;
                     }
                 }
             }
@@ -300,7 +439,7 @@ impl Log {
     pub(super) fn on_accepted(&mut self, from: NodeId, epoch: Ballot, length: Option<u64>, out: &mut Out) {
         let own = from == self.id;
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.epoch != epoch || !self.members.contains(from) {
+        if leading.epoch != epoch && !mutant!(AcceptedAcrossEpochs) {
             return;
         }
         let ends = self.memory.entries.length();
@@ -311,7 +450,11 @@ impl Log {
             leading.durable = leading.durable.max(length.unwrap_or(0));
         } else {
             let Some(follower) = leading.followers.get_mut(&from) else { return };
+            if length > follower.matched {
+                follower.waiting_since = self.now_ticks;
+            }
             follower.under_way = follower.under_way.saturating_sub(1);
+            follower.gone = false;
             follower.matched = match length {
                 // Synchronised means: up to where the epoch began.
                 Some(length) if length >= leading.began.start => Some(length),
@@ -320,18 +463,30 @@ impl Log {
             if let Some(length) = follower.matched.filter(|_| follower.under_way == 0) {
                 follower.sent = length;
             }
+            if follower.matched.is_some() && !follower.prompt {
+                let (most, now) = (self.prompt_followers(), self.now_ticks);
+                if let Role::Leader(leading) = &mut self.role {
+                    leading.appoint(self.membership.members(), now, most);
+                }
+            }
+            self.hear_newcomer(from);
+            self.admit_newcomer();
         }
         self.advance_commit();
     }
 
-    /// What a majority has accepted in this epoch is chosen; and so is all before it.
+    /// What a majority of the members in force has accepted in this epoch is chosen; and so is all before it.
     fn advance_commit(&mut self) {
         let Role::Leader(leading) = &self.role else { return };
-        let mut lengths: Vec<u64> = leading.followers.values().filter_map(|follower| follower.matched).collect();
-        lengths.push(leading.durable);
+        let has = |node| if node == self.id { leading.durable } else { leading.counted(node).unwrap_or_default() };
+        let mut lengths: Vec<u64> = self.members().iter().map(has).collect();
+        if mutant!(FollowerCountsTwice) {
+            lengths.extend_from_within(..1);
+        }
         lengths.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(&chosen) = lengths.get(self.members.majority() - 1) else { return };
-        if chosen >= leading.began.start {
+        let needed = self.members().majority() - usize::from(mutant!(CommitsMinusOne));
+        let Some(&chosen) = lengths.get(needed.saturating_sub(1)) else { return };
+        if chosen >= leading.began.start || mutant!(CommitsByPromises) {
             self.learn_committed(chosen);
         }
     }
@@ -339,54 +494,84 @@ impl Log {
     /// Begins a round of confirmations for the reads that wait, when none is running and the epoch has committed: before
     /// that the leader may not yet know all that is committed.
     fn start_round(&mut self, out: &mut Out) {
-        let (me, now, slot) = (self.id, self.now_ticks, self.memory.committed);
+        let (me, now, slot, most) = (self.id, self.now_ticks, self.memory.committed, self.prompt_followers());
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || slot < leading.began.start {
+        let early = slot < leading.began.start && !mutant!(ReadsBeforeEpochCommits);
+        if leading.waiting_reads.is_empty() || !leading.round.reads.is_empty() || early {
             return;
         }
         let (number, reads) = (leading.round.number + 1, std::mem::take(&mut leading.waiting_reads));
         let epoch = leading.epoch;
-        leading.round = Round { number, reads, slot, confirmed: Tally::default(), asked_ticks: now };
-        for to in self.members.others(me) {
+        let first = leading.asked_first(most);
+        let wide = first.is_empty();
+        leading.round = Round { number, reads, slot, confirmed: Tally::default(), asked_ticks: now, wide };
+        for to in self.membership.members().others(me).filter(|to| wide || first.contains(to)) {
             out.send(to, Message::Confirm { epoch, round: number });
         }
         self.on_confirmed(me, epoch, number, out);
+        if mutant!(ReadsUnconfirmed) {
+            self.members().clone().iter().for_each(|node| self.on_confirmed(node, epoch, number, out));
+        }
     }
 
     pub(super) fn on_confirmed(&mut self, from: NodeId, epoch: Ballot, round: u64, _: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
-        if leading.epoch != epoch || leading.round.number != round || !self.members.contains(from) {
+        let other = leading.round.number != round && !mutant!(ConfirmedAcrossRounds);
+        if leading.epoch != epoch || other || !self.membership.members().contains(from) {
             return;
         }
         leading.round.confirmed.add(from);
-        if leading.round.confirmed.is_majority(&self.members) {
+        if leading.round.confirmed.is_majority(self.membership.members()) {
             let slot = leading.round.slot;
             let reads = std::mem::take(&mut leading.round.reads);
             self.notices.extend(reads.into_iter().map(|read| Notice::Readable { read, slot }));
         }
     }
 
-    /// Tells a follower at once what is committed, if it does not know and nothing is under way that says so.
-    pub fn tell_committed(&mut self, to: NodeId, out: &mut Out) {
-        let (now, committed) = (self.now_ticks, self.memory.committed);
-        let (length, hash) = (self.memory.length(), self.memory.entries.last_hash());
+    /// Somebody waits for a follower to know what is committed: it is sent what it lacks, or just told, with the next
+    /// [`Log::flush`].
+    pub fn tell_committed(&mut self, to: NodeId) {
         let Role::Leader(leading) = &mut self.role else { return };
-        let epoch = leading.epoch;
-        let Some(follower) = leading.followers.get_mut(&to) else { return };
-        if follower.matched.is_some() && follower.sent == length && follower.told_committed < committed {
-            let entries = Vec::new();
-            out.send(to, Message::Accept { epoch, began: None, after: length, hash, entries, committed });
-            follower.note_sent(now, committed);
+        if let Some(follower) = leading.followers.get_mut(&to) {
+            follower.awaited = true;
         }
+    }
+
+    /// This node leaves the cluster: all the others are told at once what is committed.
+    pub fn farewell(&mut self, out: &mut Out) {
+        let Role::Leader(leading) = &mut self.role else { return };
+        leading.followers.values_mut().for_each(|follower| follower.awaited = true);
+        let length = leading.flushed;
+        self.send_entries(length, out);
+    }
+
+    /// The transport saw that a member's process has ended: what was under way to it is lost.
+    pub fn disconnected(&mut self, peer: NodeId) {
+        let (most, now) = (self.prompt_followers(), self.now_ticks);
+        let Role::Leader(leading) = &mut self.role else { return };
+        if let Some(follower) = leading.followers.get_mut(&peer) {
+            // Another takes its place at once.
+            follower.gone = true;
+            leading.appoint(self.membership.members(), now, most);
+        }
+    }
+
+    /// How many followers are sent entries at once.
+    fn prompt_followers(&self) -> usize {
+        let members = self.members();
+        if self.options.thrifty { members.majority() - 1 } else { members.others(self.id).count() }
     }
 
     pub(super) fn tick_leading(&mut self, out: &mut Out) {
         let (now, options, committed) = (self.now_ticks, self.options, self.memory.committed);
-        let (length, hash) = (self.memory.length(), self.memory.entries.last_hash());
+        let most = self.prompt_followers();
         let Role::Leader(leading) = &mut self.role else { return };
-        let Leading { epoch, followers, round, asked_ticks, waiting_reads, .. } = &mut **leading;
+        leading.appoint(self.membership.members(), now, most);
+        let Leading { epoch, followers, round, asked_ticks, waiting_reads, flushed: length, .. } = &mut **leading;
+        let (length, hash) = (*length, self.memory.entries.hash_at(*length).unwrap_or(0));
         for (&to, follower) in followers.iter_mut() {
-            if follower.under_way > 0 && follower.sent_ticks + options.resend_ticks <= now {
+            // Not since it was last sent something: under load that is always just now.
+            if follower.under_way > 0 && follower.waiting_since + options.resend_ticks <= now {
                 follower.under_way = 0;
                 follower.sent = follower.matched.unwrap_or(follower.sent);
             }
@@ -400,8 +585,15 @@ impl Log {
         }
         if *asked_ticks + options.resend_ticks <= now {
             *asked_ticks = now;
-            let silent = self.members.others(self.id).filter(|node| !followers.contains_key(node));
+            let others = self.membership.members().others(self.id);
+            let silent = others.filter(|node| !followers.contains_key(node));
             silent.for_each(|to| out.send(to, Message::Prepare { epoch: *epoch }));
+        }
+        if !round.reads.is_empty() && !round.wide && round.asked_ticks < now {
+            // Whoever was asked first is late: the others may be faster.
+            round.wide = true;
+            let rest = self.membership.members().others(self.id).filter(|node| !round.confirmed.contains(*node));
+            rest.for_each(|to| out.send(to, Message::Confirm { epoch: *epoch, round: round.number }));
         }
         if !round.reads.is_empty() && round.asked_ticks + options.resend_ticks <= now {
             waiting_reads.append(&mut round.reads);
@@ -411,12 +603,47 @@ impl Log {
 
 impl Follower {
     const fn new(holding: Holding) -> Self {
-        Self { holding, matched: None, sent: 0, under_way: 0, sent_ticks: 0, told_committed: 0 }
+        Self {
+            holding,
+            matched: None,
+            sent: 0,
+            under_way: 0,
+            sent_ticks: 0,
+            waiting_since: 0,
+            told_committed: 0,
+            prompt: false,
+            awaited: false,
+            gone: false,
+        }
+    }
+
+    /// Whether an answer takes longer than it should: a tick, and what was left of the one before.
+    const fn is_overdue(&self, now: u64) -> bool {
+        self.gone || (self.under_way > 0 && self.waiting_since + 2 <= now)
+    }
+
+    /// Whether it is to be sent what it lacks of a log of this length now.
+    const fn is_due(&self, now: u64, length: u64) -> bool {
+        self.prompt || self.awaited || self.sent_ticks < now || length - self.sent >= LATE_ENTRIES
+    }
+
+    /// What it has accepted in this epoch.
+    fn counted(&self) -> Option<u64> {
+        self.matched.or_else(|| mutant!(CommitsByPromises).then_some(self.holding.length))
+    }
+
+    /// Whether it has the log up to here, and has heard that this much is committed.
+    pub(super) fn knows(&self, slot: u64) -> bool {
+        self.under_way == 0 && self.told_committed >= slot && self.matched.is_some_and(|length| length >= slot)
     }
 
     const fn note_sent(&mut self, now: u64, committed: u64) {
+        if self.under_way == 0 {
+            self.waiting_since = now;
+        }
         self.under_way += 1;
         self.sent_ticks = now;
         self.told_committed = committed;
+        self.awaited = false;
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::entries::{Entries, Entry};
+use super::members::Membership;
 use crate::protocol::types::Ballot;
 
 /// The services' state after a slot, in their own form.
@@ -14,6 +15,8 @@ pub struct Snapshot {
     pub hash: u64,
     /// The state.
     pub state: Arc<[u8]>,
+    /// The membership as of that slot; absent while it is the one that the cluster was founded with.
+    pub members: Option<Arc<Membership>>,
 }
 
 /// What a node makes durable about the log.
@@ -120,6 +123,21 @@ impl Memory {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.entries.length()
+    }
+
+    /// The membership as of a slot not before the snapshot's: the last one in the log up to there, or else the snapshot's;
+    /// `None` while it is the one that the cluster was founded with.
+    #[must_use]
+    pub fn members_at(&self, slot: u64) -> Option<&Arc<Membership>> {
+        let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.slot);
+        let entry = self.entries.members(covered, slot).map(|(_, members)| members);
+        entry.or_else(|| self.snapshot.as_ref()?.members.as_ref())
+    }
+
+    /// Whether the last membership in the log is not known to be chosen.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.entries.members(self.committed, self.length()).is_some()
     }
 
     /// How much this node knows, to be compared: the log of the highest epoch, and of those the longest, holds all that

@@ -40,6 +40,10 @@
 //! A read need not become an entry. The leader notes the commit index, asks a majority whether it still leads (Confirm;
 //! many reads share one round), and answers from the state at that index. No clock is involved.
 //!
+//! # Members
+//!
+//! They change one at a time, by entries: see [`members`]. Every majority here is of the members in force.
+//!
 //! # A node without a memory
 //!
 //! A node that comes up with an empty or damaged disk may have promised and accepted what it does not know. So it does
@@ -52,22 +56,27 @@
 //! There is no hole in a log, no entry whose hash does not continue the one before, no partial synchronisation, no lease,
 //! and no timeout whose length matters for safety.
 
+mod changing;
 pub mod entries;
 mod fetch;
 mod follower;
 mod leader;
+pub mod members;
 pub mod memory;
 mod proof;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Out;
-use super::quorum::Members;
 use super::types::{Ballot, NodeId};
 use entries::{Command, Entry};
 use fetch::Fetching;
 use leader::{Campaign, Leading};
+use members::{Membership, Unchanged};
 use memory::{Memory, Record, Snapshot};
+
+pub use changing::Begun;
 
 /// What nodes say to each other about the log; see the table above.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +90,8 @@ pub enum Message {
         holds: Holding,
         /// Whether the promise counts; see "A node without a memory".
         votes: bool,
+        /// The last membership in the sender's log; absent while it is the one that the cluster was founded with.
+        members: Option<Arc<Membership>>,
     },
     Reject {
         epoch: Ballot,
@@ -187,6 +198,8 @@ pub enum Piece {
         total: u64,
         /// The part.
         bytes: Vec<u8>,
+        /// The membership as of that slot; absent while it is the one that the cluster was founded with.
+        members: Option<Arc<Membership>>,
     },
 }
 
@@ -199,12 +212,19 @@ pub struct Options {
     pub batch_bytes: usize,
     /// Accepts under way to one follower, at most.
     pub window: u32,
+    /// Whether entries are sent at once only to as many followers as make a majority with the leader. The others get them
+    /// once a tick, in one message, and at once when one of the first is late: so a write costs less, and a majority has
+    /// it as before.
+    pub thrifty: bool,
     /// How long a leader waits for promises, and for what it fetches, in ticks.
     pub campaign_ticks: u64,
     /// How long an answer may take until it is taken for lost, in ticks.
     pub resend_ticks: u64,
     /// How often a leader says that nothing is new, in ticks.
     pub idle_ticks: u64,
+    /// For how long a node that is to be a member may be silent until it has the log, in ticks; and for how long one that
+    /// was removed is told so.
+    pub newcomer_ticks: u64,
     /// So many entries stay behind a snapshot, for followers that are a little late.
     pub tail: u64,
 }
@@ -215,9 +235,11 @@ impl Default for Options {
             batch_entries: 1024,
             batch_bytes: 1 << 19,
             window: 2,
+            thrifty: false,
             campaign_ticks: 100,
             resend_ticks: 40,
             idle_ticks: 20,
+            newcomer_ticks: 200,
             tail: 2000,
         }
     }
@@ -240,6 +262,18 @@ pub enum Notice {
         /// The slot.
         slot: u64,
     },
+    /// The node that was to be added is up to date, and a member by this entry.
+    Joined {
+        /// The epoch in which it was appended.
+        epoch: Ballot,
+        /// Its slot.
+        slot: u64,
+    },
+    /// The node that was to be added is not.
+    NotJoined {
+        /// Why not; absent if this node leads no longer, and another may add it.
+        why: Option<Unchanged>,
+    },
     /// The read cannot be answered here any more.
     Unreadable {
         /// The read.
@@ -258,7 +292,13 @@ enum Role {
 #[derive(Debug)]
 pub struct Log {
     id: NodeId,
-    members: Members,
+    /// The members before the log says otherwise.
+    founding: Membership,
+    /// The members in force: by the last such entry, or else the founding ones.
+    membership: Membership,
+    told_correspondents: BTreeMap<NodeId, Arc<str>>,
+    correspondents_changed: bool,
+    was_changing: bool,
     options: Options,
     memory: Memory,
     role: Role,
@@ -277,14 +317,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts from what the node remembers.
+    /// Starts from what the node remembers. The cluster was founded with these members; a node that joined later is given
+    /// those whom it knew, and is not among them.
     #[must_use]
-    pub fn new(id: NodeId, members: Members, options: Options, memory: Memory) -> Self {
+    pub fn new(id: NodeId, founding: impl Into<Membership>, options: Options, memory: Memory) -> Self {
+        let founding = founding.into();
         let highest_round = memory.promised.map_or(0, |epoch| epoch.round);
         let noted = memory.committed;
         let mut log = Self {
             id,
-            members,
+            membership: founding.clone(),
+            told_correspondents: founding.addresses().clone(),
+            founding,
+            correspondents_changed: false,
+            was_changing: false,
             options,
             memory,
             role: Role::Follower,
@@ -296,6 +342,7 @@ impl Log {
             notices: Vec::new(),
             noted,
         };
+        log.look_at_members();
         if log.memory.promised.is_some_and(|epoch| epoch.node == id) {
             // The epoch was ours; whoever leads by it now, it is not we. A new one is taken when we are elected.
             log.followed = None;
@@ -303,11 +350,13 @@ impl Log {
         log
     }
 
-    /// Handles one message of a member.
+    /// Handles one message of a node, member or not: see [`members`].
     pub fn on_message(&mut self, from: NodeId, message: Message, out: &mut Out) {
         match message {
             Message::Prepare { epoch } => self.on_prepare(from, epoch, out),
-            Message::Promise { epoch, holds, votes } => self.on_promise(from, epoch, holds, votes, out),
+            Message::Promise { epoch, holds, votes, members } => {
+                self.on_promise(from, epoch, holds, votes, members, out);
+            }
             Message::Reject { epoch, promised } => self.on_reject(from, epoch, promised, out),
             Message::Accept { epoch, began, after, hash, entries, committed } => {
                 self.on_accept(from, epoch, began, (after, hash), entries, committed, out);
@@ -330,7 +379,10 @@ impl Log {
         match self.role {
             Role::Follower => {}
             Role::Candidate(_) => self.tick_campaign(out),
-            Role::Leader(_) => self.tick_leading(out),
+            Role::Leader(_) => {
+                self.tick_leading(out);
+                self.tick_changing(out);
+            }
         }
         if self.noted < self.memory.committed {
             self.noted = self.memory.committed;
@@ -365,6 +417,18 @@ impl Log {
         }
     }
 
+    /// Whether this node leads, and waits for a batch to be accepted: what comes now goes into the next.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        matches!(&self.role, Role::Leader(leading) if leading.is_writing(self.memory.committed))
+    }
+
+    /// Whether this node leads, and waits for a round of confirmations: a read that comes now waits for the next.
+    #[must_use]
+    pub fn is_confirming(&self) -> bool {
+        matches!(&self.role, Role::Leader(leading) if leading.is_confirming())
+    }
+
     /// The epoch for which this node collects promises.
     #[must_use]
     pub fn campaigns(&self) -> Option<Ballot> {
@@ -374,12 +438,6 @@ impl Log {
         }
     }
 
-    /// The cluster.
-    #[must_use]
-    pub const fn members(&self) -> &Members {
-        &self.members
-    }
-
     /// Whether this node is fetching what it lacks.
     #[must_use]
     pub const fn is_fetching(&self) -> bool {
@@ -387,13 +445,22 @@ impl Log {
     }
 
     /// The services' state after a slot has been serialised: the entries before it may go.
-    pub fn compact(&mut self, slot: u64, state: std::sync::Arc<[u8]>, out: &mut Out) {
+    pub fn compact(&mut self, slot: u64, state: Arc<[u8]>, out: &mut Out) {
         let Some(hash) = self.memory.entries.hash_at(slot) else { return };
         if slot > self.memory.committed || self.memory.snapshot.as_ref().is_some_and(|old| old.slot >= slot) {
             return;
         }
-        let through = slot.saturating_sub(self.options.tail);
-        self.save(Record::Compact { snapshot: Snapshot { slot, hash, state }, through }, out);
+        let through = if mutant!(CompactsAll) { self.memory.length() } else { slot.saturating_sub(self.options.tail) };
+        let members = self.memory.members_at(slot).cloned();
+        self.save(Record::Compact { snapshot: Snapshot { slot, hash, state, members }, through }, out);
+    }
+
+    /// The last slot that is on disk here, or on its way there: what comes after it is a leader's, and has not left it.
+    fn handed_out(&self) -> u64 {
+        match &self.role {
+            Role::Leader(leading) => leading.flushed(),
+            Role::Follower | Role::Candidate(_) => self.memory.length(),
+        }
     }
 
     fn holding(&self) -> Holding {
@@ -404,6 +471,7 @@ impl Log {
     /// Applies a record to memory and asks for it to be saved: the two never differ.
     fn save(&mut self, record: Record, out: &mut Out) {
         self.memory.apply(&record);
+        self.look_at_members();
         out.save(super::Record::Log(record));
     }
 
@@ -418,6 +486,15 @@ impl Log {
             assert_eq!(Some(leading.epoch), *promised, "leads an epoch that it does not promise");
             assert_eq!(leading.epoch.node, self.id, "leads an epoch that is not its own");
         }
+        let in_force = self.memory.members_at(entries.length()).map_or(&self.founding, |members| &**members);
+        assert_eq!(self.membership, *in_force, "the members are not those of the log");
+        // What is committed, and one step further at most, as far as the leader can know.
+        let settled = self.memory.members_at(*committed).map_or(&self.founding, |members| &**members).members();
+        let both = settled.iter().chain(self.members().iter()).collect::<BTreeSet<_>>();
+        if matches!(&self.role, Role::Leader(leading) if *committed >= leading.start()) {
+            let meet = settled.majority() + self.members().majority() > both.len();
+            assert!(meet, "{settled:?} and {:?} have majorities apart", self.members());
+        }
     }
 }
 
@@ -427,4 +504,4 @@ const fn first_of_epoch() -> Command {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,12 +10,13 @@ const ASK_TICKS: u64 = 5;
 
 impl Log {
     pub(super) fn tick_proof(&mut self, out: &mut Out) {
-        if self.memory.proven {
+        // Who joins later has no vote to prove before a leader has synchronised it.
+        if self.memory.proven || !self.members().contains(self.id) {
             return;
         }
         self.prove_if_all_are_blank(out);
         if !self.memory.proven && self.now_ticks % ASK_TICKS == 1 {
-            for to in self.members.others(self.id) {
+            for to in self.membership.members().others(self.id) {
                 out.send(to, Message::Blank);
             }
         }
@@ -42,8 +43,8 @@ impl Log {
     /// If no other member had accepted anything when this life of ours began, nothing was chosen then, and there is
     /// nothing that we could have forgotten.
     fn prove_if_all_are_blank(&mut self, out: &mut Out) {
-        let fresh = self.memory.accepted.is_none();
-        if fresh && self.members.others(self.id).all(|other| self.blank.contains(&other)) {
+        let fresh = self.memory.accepted.is_none() && self.members().contains(self.id);
+        if fresh && self.members().others(self.id).all(|other| self.blank.contains(&other)) {
             self.save(Record::Prove, out);
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::{Command, Strong, done};
+use crate::protocol::log::Begun;
+use crate::protocol::log::members::{Change, Unchanged};
 use crate::protocol::types::{Ballot, NodeId, RequestId};
 use crate::protocol::{Event, Out};
 use crate::service::command::stamp;
@@ -17,6 +19,20 @@ pub enum Message {
         id: u64,
         /// The command.
         command: Vec<u8>,
+    },
+    /// "Change the members for me."
+    Change {
+        /// The sender's name for the call.
+        id: u64,
+        /// The change.
+        change: Change,
+    },
+    /// The members were not changed, and will not be by this call.
+    Unchanged {
+        /// The receiver's name for the call.
+        id: u64,
+        /// Why not.
+        why: Unchanged,
     },
     /// What the entry was answered; absent if it did not become one, and will not.
     Answer {
@@ -39,6 +55,24 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Whether it must not arrive twice, so that a transport which does not know whether it arrived gives it up: a command
+    /// without a request id would become two entries; and so it would if it were handed over again because of a refusal
+    /// that was heard twice.
+    #[must_use]
+    pub const fn is_sent_once(&self) -> bool {
+        matches!(
+            self,
+            Self::Forward { .. } | Self::Change { .. } | Self::Unchanged { .. } | Self::Answer { reply: None, .. }
+        )
+    }
+
+    /// Whether it wants something, and is not the answer to a message of ours.
+    pub(super) const fn asks(&self) -> bool {
+        matches!(self, Self::Forward { .. } | Self::Change { .. } | Self::AskRead { .. })
+    }
+}
+
 /// Why a call got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Failure {
@@ -51,12 +85,25 @@ pub enum Failure {
     Unknown,
     /// The node was restarted while the call was running.
     Restarted,
+    /// Definite: the members were not changed.
+    Unchanged(Unchanged),
+    /// Definite: this node is no member of the cluster, so it has no leader to give it to.
+    NoMember,
+}
+
+/// What a client wants of the log.
+#[derive(Debug, Clone)]
+enum Order {
+    /// A command of the services.
+    Command(Arc<[u8]>),
+    /// Other members.
+    Change(Change),
 }
 
 /// A client's command, at the node where it came in.
 #[derive(Debug)]
 pub(super) struct Call {
-    command: Arc<[u8]>,
+    order: Order,
     deadline_ticks: u64,
     /// Whether it carries a request id, so that it is applied once however often it is appended.
     keyed: bool,
@@ -68,8 +115,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    const fn hand_to(&mut self, epoch: Ballot) {
-        self.exposed_before |= self.exposed;
+    fn hand_to(&mut self, epoch: Ballot) {
+        self.exposed_before |= self.exposed && !mutant!(ExposureForgotten);
         (self.exposed, self.place) = (true, Place::With(epoch));
     }
 
@@ -109,10 +156,20 @@ const ASK_AGAIN_TICKS: u64 = 40;
 impl Strong {
     /// A client's command; `keyed` if it carries a request id. The answer is an [`Event::Replied`].
     pub fn command(&mut self, request: RequestId, command: Vec<u8>, keyed: bool, deadline_ticks: u64, out: &mut Out) {
+        self.order(request, Order::Command(command.into()), keyed, deadline_ticks, out);
+    }
+
+    /// An administrator changes the members. The answer is an [`Event::Replied`].
+    pub fn change(&mut self, request: RequestId, change: Change, deadline_ticks: u64, out: &mut Out) {
+        self.order(request, Order::Change(change), false, deadline_ticks, out);
+        // There may be something to tell that no message waits for.
+        self.settle(out);
+    }
+
+    fn order(&mut self, request: RequestId, order: Order, keyed: bool, deadline_ticks: u64, out: &mut Out) {
         let deadline_ticks = self.now_ticks.saturating_add(deadline_ticks);
-        let command = command.into();
         let (exposed, exposed_before) = (false, false);
-        let call = Call { command, deadline_ticks, keyed, exposed, exposed_before, place: Place::Waiting };
+        let call = Call { order, deadline_ticks, keyed, exposed, exposed_before, place: Place::Waiting };
         self.calls.insert(request, call);
         self.submit(request, out);
     }
@@ -150,14 +207,44 @@ impl Strong {
         let leader = self.leader();
         let Some(call) = self.calls.get_mut(&request) else { return };
         if let Some(epoch) = self.log.leads() {
-            let command = stamped(&call.command, self.time_ms);
-            if let Some((epoch, slot)) = self.log.append(command) {
-                self.slots.insert(slot, (epoch, Origin::Local(request)));
+            call.hand_to(epoch);
+            match call.order.clone() {
+                Order::Command(command) => {
+                    if let Some((epoch, slot)) = self.log.append(stamped(&command, self.time_ms)) {
+                        self.slots.insert(slot, (epoch, Origin::Local(request)));
+                    }
+                }
+                Order::Change(change) => self.begin_change(Origin::Local(request), &change, out),
+            }
+        } else if let Some((to, epoch)) = leader.filter(|(node, _)| *node != self.id) {
+            let id = request.0;
+            match &call.order {
+                Order::Command(command) => out.send(to, Message::Forward { id, command: command.to_vec() }),
+                Order::Change(change) => out.send(to, Message::Change { id, change: change.clone() }),
             }
             call.hand_to(epoch);
-        } else if let Some((to, epoch)) = leader.filter(|(node, _)| *node != self.id) {
-            out.send(to, Message::Forward { id: request.0, command: call.command.to_vec() });
-            call.hand_to(epoch);
+        }
+    }
+
+    fn begin_change(&mut self, origin: Origin, change: &Change, out: &mut Out) {
+        match self.log.change(change, out) {
+            Some(Ok(Begun::Entered { epoch, slot })) => _ = self.slots.insert(slot, (epoch, origin)),
+            Some(Ok(Begun::Preparing)) => self.joining = Some(origin),
+            Some(Err(why)) => self.not_changed(origin, Some(why), out),
+            None => self.not_changed(origin, None, out),
+        }
+    }
+
+    /// The members were not changed for this call: for a reason, or because this node does not lead.
+    pub(super) fn not_changed(&mut self, origin: Origin, why: Option<Unchanged>, out: &mut Out) {
+        match (origin, why) {
+            (origin, None) => self.answer(origin, None, out),
+            (Origin::Peer(node, id), Some(why)) => out.send(node, Message::Unchanged { id, why }),
+            (Origin::Local(request), Some(why)) => {
+                if self.calls.remove(&request).is_some() {
+                    done(request, Err(Failure::Unchanged(why)), out);
+                }
+            }
         }
     }
 
@@ -181,6 +268,15 @@ impl Strong {
                 Some((epoch, slot)) => _ = self.slots.insert(slot, (epoch, Origin::Peer(from, id))),
                 None => out.send(from, Message::Answer { id, reply: None }),
             },
+            Message::Change { id, change } => self.begin_change(Origin::Peer(from, id), &change, out),
+            Message::Unchanged { id, why } => {
+                let request = RequestId(id);
+                let is_its = |call: &Call| matches!(call.place, Place::With(epoch) if epoch.node == from);
+                if self.calls.get(&request).is_some_and(is_its) {
+                    self.calls.remove(&request);
+                    done(request, Err(Failure::Unchanged(why)), out);
+                }
+            }
             Message::Answer { id, reply } => self.on_answer(from, RequestId(id), reply, out),
             Message::AskRead { id } => {
                 self.next_read += 1;
@@ -238,7 +334,7 @@ impl Strong {
             Some(Origin::Peer(node, id)) => {
                 out.send(node, Message::ReadAt { id, slot });
                 // It waits until it knows what we know.
-                self.log.tell_committed(node, out);
+                self.log.tell_committed(node);
             }
             None => {}
         }
@@ -303,7 +399,7 @@ impl Strong {
             match call.place {
                 Place::Waiting => again.push(request),
                 Place::With(epoch) if epoch == leader || epoch.node == self.id => {}
-                Place::With(_) if call.keyed => again.push(request),
+                Place::With(_) if call.keyed || mutant!(ForwardsTwice) => again.push(request),
                 Place::With(_) => unknown.push(request),
             }
         }
@@ -327,10 +423,11 @@ impl Strong {
             return;
         }
         let (now, leader) = (self.now_ticks, self.leader().map(|(node, _)| node));
+        let refusal = if self.is_member() { Failure::Unavailable { leader } } else { Failure::NoMember };
         self.calls.retain(|&request, call| {
             let waits = call.deadline_ticks > now;
             if !waits {
-                let failure = if call.exposed { Failure::Unknown } else { Failure::Unavailable { leader } };
+                let failure = if call.exposed { Failure::Unknown } else { refusal.clone() };
                 done(request, Err(failure), out);
             }
             waits
@@ -338,7 +435,7 @@ impl Strong {
         self.reads.retain(|&request, read| {
             let waits = read.deadline_ticks > now;
             if !waits {
-                out.notify(Event::Readable { request, result: Err(Failure::Unavailable { leader }) });
+                out.notify(Event::Readable { request, result: Err(refusal.clone()) });
             }
             waits
         });
@@ -354,7 +451,7 @@ fn stamped(command: &[u8], time_ms: u64) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn epoch(round: u64, node: u32) -> Ballot {
@@ -362,9 +459,9 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not() {
+    pub(crate) fn what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not() {
         let mut call = Call {
-            command: Vec::new().into(),
+            order: Order::Command(Vec::new().into()),
             deadline_ticks: 10,
             keyed: true,
             exposed: false,

@@ -14,12 +14,15 @@
 //! A read is no entry; see [`super::log`]. Where the call came in, it is answered from the state at the index that the
 //! leader named.
 //!
+//! A change of the members goes the same way, and is never handed to a second leader: repeated, it would be refused for
+//! having been done.
+//!
 //! # The log's own time
 //!
 //! Locks expire by the time that entries carry. A leader counts on by its ticks from the last entry's time, so no clock
 //! that leaps ends all locks at once; between two leaders time stands still.
 
-mod calls;
+pub(crate) mod calls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,14 +32,14 @@ use rand_pcg::Pcg64Mcg;
 
 use super::bully::{self, Bully};
 use super::log::entries::Command;
+use super::log::members::Membership;
 use super::log::memory::Memory;
 use super::log::{self, Log, Notice as LogNotice};
-use super::quorum::Members;
 use super::types::{Ballot, NodeId, RequestId};
 use super::{Event, Out};
 use crate::service::Services;
 use crate::service::command::{Action, Command as ServiceCommand};
-use crate::service::reply::{Notice, Position};
+use crate::service::reply::{Notice, Position, Reply};
 use calls::{Call, Origin, Read};
 
 pub use calls::{Failure, Message};
@@ -53,6 +56,14 @@ pub struct Options {
     pub log: log::Options,
     /// When the services' state is kept whole, and the entries before it go.
     pub snapshots: Snapshots,
+}
+
+impl Options {
+    /// For nodes in service: as few messages and syncs as will do.
+    #[must_use]
+    pub fn for_service(self) -> Self {
+        Self { log: log::Options { thrifty: true, ..self.log }, ..self }
+    }
 }
 
 /// When a snapshot is due: after so many entries, but not before the log weighs four times as much as the last snapshot,
@@ -91,21 +102,24 @@ pub struct Strong {
     /// Who waits for a read, by the log's number for it.
     log_reads: BTreeMap<u64, Origin>,
     next_read: u64,
+    /// Who waits for a node to be brought up to date, so that it can be a member.
+    joining: Option<Origin>,
     /// The entry by which the leader lets time pass, while it is under way.
     expiring: Option<u64>,
     changes: Vec<Notice>,
 }
 
 impl Strong {
-    /// Starts from what the node remembers.
+    /// Starts from what the node remembers; see [`Log::new`] for who founded the cluster.
     #[must_use]
-    pub fn new(id: NodeId, members: Members, options: Options, memory: Memory, rng: Pcg64Mcg) -> Self {
-        let bully = Bully::new(id, members.clone(), options.bully, rng);
+    pub fn new(id: NodeId, founding: impl Into<Membership>, options: Options, memory: Memory, rng: Pcg64Mcg) -> Self {
+        let log = Log::new(id, founding, options.log, memory);
+        let bully = Bully::new(id, log.members().clone(), options.bully, rng);
         let mut strong = Self {
             id,
             options,
             bully,
-            log: Log::new(id, members, options.log, memory),
+            log,
             services: Services::default(),
             applied: 0,
             broken: false,
@@ -116,6 +130,7 @@ impl Strong {
             slots: BTreeMap::new(),
             log_reads: BTreeMap::new(),
             next_read: 0,
+            joining: None,
             expiring: None,
             changes: Vec::new(),
         };
@@ -123,7 +138,7 @@ impl Strong {
         strong
     }
 
-    /// Handles one message of a member.
+    /// Handles one message of a node. What is not about the log is for members only.
     pub fn on_message(&mut self, from: NodeId, message: super::Message, out: &mut Out) {
         if from != self.id {
             self.bully.heard(from);
@@ -131,7 +146,8 @@ impl Strong {
         match message {
             super::Message::Bully(message) => self.bully.on_message(from, message, out),
             super::Message::Log(message) => self.log.on_message(from, message, out),
-            super::Message::Strong(message) => self.on_call(from, message, out),
+            super::Message::Strong(message) if !message.asks() || self.knows(from) => self.on_call(from, message, out),
+            super::Message::Strong(_) => out.ignore(from, "the sender is no member"),
             super::Message::Paxos(_) | super::Message::Elsewhere => {}
         }
         self.settle(out);
@@ -159,6 +175,7 @@ impl Strong {
     /// The transport saw that a peer's process has ended.
     pub fn disconnected(&mut self, peer: NodeId, out: &mut Out) {
         self.bully.disconnected(peer, out);
+        self.log.disconnected(peer);
         self.settle(out);
     }
 
@@ -168,11 +185,34 @@ impl Strong {
         self.settle(out);
     }
 
+    /// Whether calls from there are taken. Answers are believed from whoever was asked: it may have left since.
+    fn knows(&self, node: NodeId) -> bool {
+        self.log.members().contains(node) || self.log.leaving() == Some(node)
+    }
+
+    /// Whether this node belongs to the cluster, by its log.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.log.members().contains(self.id)
+    }
+
+    /// The election follows the log in who belongs to the cluster.
+    fn follow_members(&mut self, out: &mut Out) {
+        let leaving = self.log.leaving();
+        if self.log.leads().is_some() && !self.is_member() && leaving.is_none() {
+            info!("{} was removed, and leads no longer", self.id);
+            self.log.farewell(out);
+        }
+        self.bully.set_members(self.log.members(), leaving, out);
+    }
+
     /// What one part has to tell another, until nothing is left to tell.
     fn settle(&mut self, out: &mut Out) {
         loop {
+            self.follow_members(out);
             let (epoch, length) = self.log.memory().rank();
             self.bully.set_rank(epoch, length);
+            self.bully.set_may_lead(self.log.memory().proven && !self.broken);
             let notices = self.log.take_notices();
             let victory = self.bully.take_victory();
             let quiet = notices.is_empty() && !victory;
@@ -195,6 +235,9 @@ impl Strong {
         }
         self.apply(out);
         self.compact(out);
+        if let Some(addresses) = self.log.take_correspondents() {
+            out.notify(Event::Correspondents { addresses });
+        }
     }
 
     fn on_log_notice(&mut self, notice: LogNotice, out: &mut Out) {
@@ -214,6 +257,16 @@ impl Strong {
                     self.bully.deposed(epoch, out);
                 }
             }
+            LogNotice::Joined { epoch, slot } => {
+                if let Some(origin) = self.joining.take() {
+                    self.slots.insert(slot, (epoch, origin));
+                }
+            }
+            LogNotice::NotJoined { why } => {
+                if let Some(origin) = self.joining.take() {
+                    self.not_changed(origin, why, out);
+                }
+            }
             LogNotice::Readable { read, slot } => self.on_readable(read, Some(slot), out),
             LogNotice::Unreadable { read } => self.on_readable(read, None, out),
         }
@@ -221,7 +274,8 @@ impl Strong {
 
     /// Applies what is committed, in order, each once.
     fn apply(&mut self, out: &mut Out) {
-        let committed = self.log.memory().committed;
+        let memory = self.log.memory();
+        let committed = if mutant!(AppliesUncommitted) { memory.length() } else { memory.committed };
         if self.applied >= committed || self.broken {
             return;
         }
@@ -244,13 +298,22 @@ impl Strong {
             let (epoch, command) = (entry.epoch, entry.command.clone());
             let at = Position { epoch: epoch.round, counter: slot };
             let bytes: &[u8] = match &command {
-                Command::Noop => &[],
+                Command::Noop | Command::Members(_) => &[],
                 Command::Service(bytes) => bytes,
             };
+            let mut own = Vec::new();
+            let bytes = if mutant!(AppliesByOwnTime) {
+                own.extend_from_slice(bytes);
+                crate::service::command::stamp(&mut own, self.now_ticks * TICK_MS);
+                &own
+            } else {
+                bytes
+            };
             let reply = self.services.apply(at, bytes, &mut self.changes);
+            let reply = if matches!(command, Command::Members(_)) { Reply::Members { at } } else { reply };
             self.applied = slot;
             if let Some((appended, origin)) = self.slots.remove(&slot) {
-                self.answer(origin, (appended == epoch).then_some(reply), out);
+                self.answer(origin, (appended == epoch || mutant!(AnswersByAnyEntry)).then_some(reply), out);
             }
         }
         self.time_ms = self.time_ms.max(self.services.time_ms());
@@ -267,7 +330,7 @@ impl Strong {
         let heavy = weight >= bytes && self.applied.saturating_sub(kept) > self.options.log.tail;
         if (many || heavy) && !self.broken {
             let state: Arc<[u8]> = self.services.snapshot().into();
-            self.log.compact(self.applied, state, out);
+            self.log.compact(self.applied - u64::from(mutant!(SnapshotOfEarlierSlot)), state, out);
         }
     }
 
@@ -332,6 +395,6 @@ impl Strong {
 }
 
 /// A call is over.
-fn done(request: RequestId, result: Result<crate::service::reply::Reply, Failure>, out: &mut Out) {
+fn done(request: RequestId, result: Result<Reply, Failure>, out: &mut Out) {
     out.notify(Event::Replied { request, result });
 }

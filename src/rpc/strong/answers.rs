@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::status::StrongStatus;
 use crate::protocol::types::Value;
+use crate::rpc::answers::Member;
 
 /// The result of any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,7 @@ pub enum Answer {
     Watched(Watched),
     Outcome(Box<OutcomeAnswer>),
     Leader(Box<LeaderAnswer>),
+    Members(MembersAnswer),
 }
 
 /// The result of a write: only what applies is there.
@@ -195,6 +197,16 @@ pub struct OutcomeAnswer {
     pub fault_string: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<u64>,
+}
+
+/// The result of `cluster.members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members are the interface's, and described in the method table")]
+pub struct MembersAnswer {
+    pub members: Vec<Member>,
+    pub changing: bool,
+    #[serde(flatten)]
+    pub freshness: Freshness,
 }
 
 /// The result of `bully.status` and `bully.elect`.

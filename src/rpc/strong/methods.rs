@@ -29,6 +29,9 @@ pub(in crate::rpc) enum Id {
     Outcome,
     Elect,
     Leader,
+    MemberAdd,
+    MemberRemove,
+    Members,
 }
 
 const fn client(
@@ -39,6 +42,16 @@ const fn client(
     help: &'static str,
 ) -> Method {
     Method { name, id: AnyId::Strong(id), signatures, usage, help, lab: false, role: Role::Client }
+}
+
+const fn admin(
+    name: &'static str,
+    id: Id,
+    signatures: &'static [&'static [&'static str]],
+    usage: &'static str,
+    help: &'static str,
+) -> Method {
+    Method { role: Role::Admin, ..client(name, id, signatures, usage, help) }
 }
 
 const S: &str = "string";
@@ -92,6 +105,33 @@ pub(in crate::rpc) static METHODS: &[Method] = &[
         "",
         "Who leads, as this node sees it: leader (absent when none is known), epoch, eligible (boolean), hears (array \
          of nodes), state.",
+    ),
+    admin(
+        "cluster.add",
+        Id::MemberAdd,
+        &[&[M, I, S], &[M, I, S, M]],
+        "node, address [, options]",
+        "Makes a node, started with --join and listening at HOST:PORT, a member of the cluster, once the leader has \
+         brought it up to date. Members change one at a time. Returns epoch, counter and message. Options: deadline_ms \
+         (int, default 30000). Faults: 124, 126, 127, 128 (not changed), 102 (unknown). Single values (propose) stay with \
+         the nodes that founded the cluster.",
+    ),
+    client(
+        "cluster.members",
+        Id::Members,
+        &[&[M], &[M, M]],
+        "[options]",
+        "The members of the cluster, by its log. Returns members (an array of structs of node and address) and changing \
+         (boolean: the last change is not committed yet).",
+    ),
+    admin(
+        "cluster.remove",
+        Id::MemberRemove,
+        &[&[M, I], &[M, I, M]],
+        "node [, options]",
+        "Takes a node out of the cluster, also one that is down, or the leader: that one steps down when it is done. \
+         Returns epoch, counter and message. Options: deadline_ms (int, default 30000). Faults: 125, 126, 127 (not \
+         changed), 102 (unknown).",
     ),
     client(
         "files.append",

@@ -10,6 +10,7 @@ mod serve;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::log::members::Change;
 use crate::protocol::types::Value;
 use crate::service::command::{Action, Command, Fence, RequestKey};
 use methods::Id;
@@ -24,6 +25,16 @@ pub(super) enum Request {
     Watch { of: Watched, since: u64, timeout_ms: u32 },
     Elect,
     Leader,
+    Change(Change, ChangeOptions),
+}
+
+/// The last argument of a change of the members.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChangeOptions {
+    /// How long to try.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u32>,
 }
 
 /// What is written.
@@ -54,6 +65,7 @@ pub(super) enum Read {
     History { since: Option<u64> },
     Locks,
     Outcome { request: String },
+    Members,
 }
 
 /// What is waited for.
@@ -158,6 +170,15 @@ pub(super) fn read<'de, D: Deserializer<'de>>(id: Id, params: D) -> Result<Reque
             <[u8; 0]>::deserialize(params)?;
             return Ok(if id == Id::Elect { Request::Elect } else { Request::Leader });
         }
+        Id::MemberAdd => {
+            let (node, address, options): (_, String, Option<_>) = Deserialize::deserialize(params)?;
+            let address = address.into();
+            return Ok(Request::Change(Change::Add { node, address }, options.unwrap_or_default()));
+        }
+        Id::MemberRemove => {
+            let (node, options): (_, Option<_>) = Deserialize::deserialize(params)?;
+            return Ok(Request::Change(Change::Remove { node }, options.unwrap_or_default()));
+        }
         Id::KvWatch => {
             let (prefix, since, timeout_ms) = Deserialize::deserialize(params)?;
             return Ok(Request::Watch { of: Watched::Keys { prefix }, since, timeout_ms });
@@ -176,8 +197,17 @@ pub(super) fn read<'de, D: Deserializer<'de>>(id: Id, params: D) -> Result<Reque
     Ok(Request::Write(Box::new(write), options.unwrap_or_default()))
 }
 
-const READS: [Id; 8] =
-    [Id::KvGet, Id::KvList, Id::BoardList, Id::FileRead, Id::FileList, Id::FileHistory, Id::LockList, Id::Outcome];
+const READS: [Id; 9] = [
+    Id::KvGet,
+    Id::KvList,
+    Id::BoardList,
+    Id::FileRead,
+    Id::FileList,
+    Id::FileHistory,
+    Id::LockList,
+    Id::Outcome,
+    Id::Members,
+];
 
 fn read_of<'de, D: Deserializer<'de>>(id: Id, params: D) -> Result<(Read, Option<ReadOptions>), D::Error> {
     Ok(match id {
@@ -206,6 +236,7 @@ fn read_of<'de, D: Deserializer<'de>>(id: Id, params: D) -> Result<(Read, Option
             let read = match id {
                 Id::BoardList => Read::Board,
                 Id::FileList => Read::Files,
+                Id::Members => Read::Members,
                 _ => Read::Locks,
             };
             (read, options)

@@ -1,20 +1,24 @@
 //! Starting these calls, and waiting for them.
 
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::answers::{
-    Answer, EventRow, FileAnswer, FileRow, Freshness, Got, History, KeyRow, Listed, LockAnswer, LockRow, OutcomeAnswer,
-    PostRow, Watched as WatchedAnswer, Wrote,
+    Answer, EventRow, FileAnswer, FileRow, Freshness, Got, History, KeyRow, Listed, LockAnswer, LockRow, MembersAnswer,
+    OutcomeAnswer, PostRow, Watched as WatchedAnswer, Wrote,
 };
 use super::{Consistency, Read, ReadOptions, Request, Watched, Write, WriteOptions};
 use crate::node::core::Core;
 use crate::node::driver::TICK;
 use crate::node::status::StrongStatus;
+use crate::protocol::log::members::{Change, MAX_ADDRESS, MAX_MEMBERS, Unchanged};
 use crate::protocol::strong::{Failure, Strong};
+use crate::protocol::types::NodeId;
+use crate::rpc::answers::Member;
 use crate::rpc::faults::{
-    BAD_OPTION, COMPARE, EXISTS, FENCED, FORGOTTEN, FULL, NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED,
-    TOO_LARGE, UNAVAILABLE, UNKNOWN,
+    BAD_OPTION, CHANGING, COMPARE, EXISTS, FENCED, FORGOTTEN, FULL, MEMBER, MEMBER_COUNT, NEWCOMER_SILENT, NO_MEMBER,
+    NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
 };
 use crate::service::Services;
 use crate::service::board::BoardChange;
@@ -29,6 +33,8 @@ mod tests;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
+/// A new member has the whole log to fetch.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(30);
 const PAGE: usize = 1000;
 
 /// A call that was started.
@@ -37,6 +43,7 @@ pub(in crate::rpc) enum Started {
     Read(Receiver<Result<Result<Answer, Fault>, Failure>>),
     Watch(Receiver<Result<Answer, Fault>>),
     Elect(Receiver<()>),
+    Change { reply: Receiver<Result<Reply, Failure>>, change: Change },
 }
 
 /// Hands a call to the driver.
@@ -57,6 +64,13 @@ pub(in crate::rpc) fn start(core: &Core, request: Request) -> Result<Started, Fa
             Ok(Started::Watch(core.watch(ticks, move |strong, last| watched(strong, &of, since, last))))
         }
         Request::Elect => Ok(Started::Elect(core.elect())),
+        Request::Change(change, options) => {
+            if let Change::Add { address, .. } = &change {
+                check_address(address)?;
+            }
+            let most = options.deadline_ms.or(u32::try_from(CHANGE_DEADLINE.as_millis()).ok());
+            Ok(Started::Change { reply: core.change(change.clone(), deadline(most)?), change })
+        }
         Request::Leader => {
             Ok(Started::Read(core.query(None, |strong| Ok(Answer::Leader(Box::new(StrongStatus::of(strong)))))))
         }
@@ -107,6 +121,23 @@ pub(in crate::rpc) fn finish(core: &Core, started: Started) -> Result<Answer, Fa
         }
         Started::Read(answer) => wait(answer)?.map_err(|failure| failed(core, &failure, "nothing was read"))?,
         Started::Watch(answer) => wait(answer)?,
+        Started::Change { reply, change } => match wait(reply)? {
+            Ok(Reply::Members { at }) => {
+                let message = Some(match change {
+                    Change::Add { node, address } => format!("{node} at {address} is a member now."),
+                    Change::Remove { node } => format!("{node} is no member any more."),
+                });
+                Ok(Answer::Wrote(Wrote { epoch: at.epoch, counter: at.counter, message, ..Wrote::default() }))
+            }
+            Ok(reply) => answer(reply),
+            Err(Failure::Unchanged(why)) => Err(unchanged(why, &change)),
+            Err(Failure::Unknown) => Err(UNKNOWN.fault(format!(
+                "outcome unknown: {} gave the change to a leader that did not answer; the members may have been changed: \
+                 cluster.members() tells, in a moment",
+                core.id
+            ))),
+            Err(failure) => Err(failed(core, &failure, "the members were not changed")),
+        },
         Started::Elect(done) => {
             wait(done)?;
             finish(core, start(core, Request::Leader)?)
@@ -141,6 +172,51 @@ fn ticks(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
 }
 
+/// `HOST:PORT`, where somebody can be called.
+fn check_address(address: &str) -> Result<(), Fault> {
+    let parts = address.rsplit_once(':').filter(|(host, port)| {
+        let bare = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+        let text =
+            !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/' || c == '@');
+        // One way to write it, and no sign.
+        let port_is = port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == *port);
+        bare && text && port_is
+    });
+    if parts.is_none() || address.len() > MAX_ADDRESS {
+        return Err(BAD_OPTION.fault(
+            "the address is not HOST:PORT, as in 127.0.0.1:8005 (an IPv6 host needs brackets); the members were not \
+             changed",
+        ));
+    }
+    Ok(())
+}
+
+fn unchanged(why: Unchanged, change: &Change) -> Fault {
+    let (Change::Add { node, .. } | Change::Remove { node }) = change;
+    let address = if let Change::Add { address, .. } = change { address } else { "" };
+    match why {
+        Unchanged::Member => MEMBER.fault(format!("{node} is a member already; the members were not changed")),
+        Unchanged::AddressTaken => MEMBER.fault(format!(
+            "the address {address} is another member's; the members were not changed; cluster.members() lists them"
+        )),
+        Unchanged::NoMember => NO_MEMBER.fault(format!(
+            "{node} is no member of the cluster; the members were not changed; cluster.members() lists them"
+        )),
+        Unchanged::Last => MEMBER_COUNT
+            .fault(format!("{node} is the only member, and a cluster has at least one; the members were not changed")),
+        Unchanged::Full => MEMBER_COUNT
+            .fault(format!("a cluster has at most {MAX_MEMBERS} members; {node} was not added; remove another first")),
+        Unchanged::Busy => CHANGING.fault(
+            "another change of the members is under way, or the leader has only just been elected; this one was not \
+             begun; try again in a moment",
+        ),
+        Unchanged::Silent => NEWCOMER_SILENT.fault(format!(
+            "{node} does not answer the leader at {address}; the members were not changed; start it there with --join, \
+             and try again"
+        )),
+    }
+}
+
 fn failed(core: &Core, failure: &Failure, nothing: &str) -> Fault {
     match failure {
         Failure::Unavailable { leader } => {
@@ -150,6 +226,13 @@ fn failed(core: &Core, failure: &Failure, nothing: &str) -> Fault {
                 core.id
             ))
         }
+        Failure::NoMember => NO_MEMBER.fault(format!(
+            "{} is no member of the cluster, so it has no leader to ask; {nothing}; ask a member, or have one add it: \
+             cluster.add({}, '{}')",
+            core.id, core.id, core.address
+        )),
+        // Only a change of the members is answered so, and that has words of its own.
+        Failure::Unchanged(_) => CHANGING.fault("the members were not changed"),
         Failure::Unknown => UNKNOWN.fault(format!(
             "outcome unknown: {} gave it to a leader that did not answer; it may have been written; look, or repeat it with \
              the same request id, which applies it once",
@@ -167,6 +250,7 @@ fn answer(reply: Reply) -> Result<Answer, Fault> {
         Reply::Deleted { at, version } => Answer::Wrote(Wrote { version, ..wrote(at) }),
         Reply::Board { at, id } => Answer::Wrote(Wrote { id: Some(id), ..wrote(at) }),
         Reply::File { at, change } => Answer::Wrote(Wrote { message: Some(change.to_string()), ..wrote(at) }),
+        Reply::Members { at } => Answer::Wrote(wrote(at)),
         Reply::Released { at } => Answer::Wrote(Wrote { released: Some(true), ..wrote(at) }),
         Reply::Lock { standing, .. } => Answer::Lock(match standing {
             Standing::Held { token, .. } => LockAnswer { granted: true, token: Some(token), position: None },
@@ -246,7 +330,7 @@ fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Res
         }
         Read::List { prefix } => {
             let page = services.kv_list(prefix, options.after.as_deref(), limit);
-            let row = |(key, entry): (std::sync::Arc<str>, crate::service::kv::KvEntry)| KeyRow {
+            let row = |(key, entry): (Arc<str>, crate::service::kv::KvEntry)| KeyRow {
                 key: key.to_string(),
                 value: entry.value,
                 version: entry.version,
@@ -282,7 +366,7 @@ fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Res
             })
         }
         Read::Files => {
-            let row = |(name, info): (std::sync::Arc<str>, crate::service::files::FileInfo)| FileRow {
+            let row = |(name, info): (Arc<str>, crate::service::files::FileInfo)| FileRow {
                 name: name.to_string(),
                 lines: info.lines,
                 bytes: info.bytes,
@@ -306,6 +390,12 @@ fn look(strong: &Strong, read: &Read, options: &ReadOptions, local: bool) -> Res
                 queue: lock.queue.iter().map(ToString::to_string).collect(),
             };
             Answer::Locks(services.locks_list().into_iter().map(row).collect())
+        }
+        Read::Members => {
+            let log = strong.log();
+            let member = |(node, address): (&NodeId, &Arc<str>)| Member { node: *node, address: address.to_string() };
+            let members = log.membership().addresses().iter().map(member).collect();
+            Answer::Members(MembersAnswer { members, changing: log.memory().is_changing(), freshness })
         }
         Read::Outcome { request } => outcome(services.outcome(&request_key(request)?)),
     })

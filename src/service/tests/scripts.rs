@@ -294,6 +294,7 @@ fn shown(reply: &Reply) -> String {
         Reply::File { at, change } => format!("{} at {at}", escaped(&change.to_string())),
         Reply::Lock { at, standing } => format!("{} at {at}", standing_shown(*standing)),
         Reply::Released { at } => format!("released at {at}"),
+        Reply::Members { at } => format!("members at {at}"),
         Reply::Refused(refusal) => format!("refused: {refusal}"),
     }
 }

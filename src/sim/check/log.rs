@@ -13,7 +13,7 @@
 //! accepted is. A node without a memory is in its first moments no better than one whose promises were forgotten, and
 //! messages do not say in which life their sender is.
 //!
-//! A forwarded call is never doubled by the network: nodes send it once, over a connection.
+//! A forwarded call is never doubled by the network, nor its refusal: nodes send them once, over a connection.
 
 mod clients;
 mod ledger;
@@ -105,7 +105,7 @@ impl Watch {
         match message {
             Message::Prepare { epoch } | Message::Confirmed { epoch, .. } => self.promised(who, *epoch),
             Message::Reject { promised, .. } => self.promised(who, *promised),
-            Message::Promise { epoch, holds, votes } => {
+            Message::Promise { epoch, holds, votes, .. } => {
                 self.promised(who, *epoch)?;
                 self.accepted(who, holds.accepted, holds.length)?;
                 let proven = self.shelf(who).is_none_or(|shelf| shelf.proven);
@@ -124,7 +124,9 @@ impl Watch {
     /// What a node was told is compared with what is chosen.
     fn replied(&mut self, who: Who, request: RequestId, reply: &Reply) -> Verdict {
         let Some(ledger) = self.ledgers.get(&who.generation) else { return Ok(()) };
-        let first = match self.clients.key_of(request) {
+        // Who has given up the call has perhaps made it again, and is told elsewhere.
+        let Some(key) = self.clients.key_of(request) else { return Ok(()) };
+        let first = match key {
             Some((client, sequence)) => {
                 let last = ledger.replay.last_request(client);
                 ensure(last.is_some_and(|(last, _)| *last >= sequence), rule::ANSWER, || {
@@ -165,9 +167,11 @@ fn draw(rng: &mut Pcg64Mcg) -> strong::Options {
         batch_entries: if small { rng.random_range(1..=8) } else { defaults.batch_entries },
         batch_bytes: if small { rng.random_range(20..=600) } else { defaults.batch_bytes },
         window: rng.random_range(1..=3),
+        thrifty: rng.random_bool(0.5),
         campaign_ticks: rng.random_range(30..=100),
         resend_ticks: rng.random_range(5..=40),
         idle_ticks: rng.random_range(3..=20),
+        newcomer_ticks: defaults.newcomer_ticks,
         tail: [0, 1, 3, 8][rng.random_range(0..4)],
     };
     let bytes = [100, 300, 900, 1 << 20][rng.random_range(0..4)];
@@ -207,8 +211,8 @@ impl Subject for Watch {
         lost.length() <= chosen && holders >= self.members.majority()
     }
 
-    fn lost(&mut self, node: NodeId) {
-        self.shelves.insert(node, (1, Shelf::default()));
+    fn lost(&mut self, node: NodeId, generation: u64) {
+        self.shelves.insert(node, (generation, Shelf::default()));
         self.ledgers.values_mut().for_each(|ledger| ledger.lost(node));
     }
 
@@ -221,7 +225,9 @@ impl Subject for Watch {
     }
 
     fn urge(&mut self, core: &[NodeId], rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)> {
-        self.clients.urge(core, rng)
+        let goal = self.clients.goal();
+        let newest = self.ledgers.values().next_back().and_then(|ledger| ledger.replay.last_request("goal"));
+        self.clients.urge(core, newest.is_some_and(|(last, _)| *last >= goal), rng)
     }
 
     /// All live in one generation, may vote, have applied the same slots, the last goal among them; and nobody waits.

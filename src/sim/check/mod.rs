@@ -107,8 +107,8 @@ pub(super) trait Subject: fmt::Debug {
     }
 
     /// A node that is down has lost its disk, or what it keeps of the log; all that was under way to it or from it is
-    /// lost as well.
-    fn lost(&mut self, _node: NodeId) {}
+    /// lost as well. It will find itself in this generation.
+    fn lost(&mut self, _node: NodeId, _generation: u64) {}
 
     /// The storm rages: what does a client ask now, and of whom? Asked at every tick. What is drawn must not depend on
     /// anything but the generator, so that a run with fewer faults has the same clients.

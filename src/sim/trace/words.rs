@@ -36,7 +36,7 @@ pub(super) fn bully(message: &Bully) -> String {
 pub(super) fn log(message: &Log) -> String {
     let (name, epoch, what) = match message {
         Log::Prepare { epoch } => ("LogPrepare", Some(*epoch), String::new()),
-        Log::Promise { epoch, holds, votes } => {
+        Log::Promise { epoch, holds, votes, .. } => {
             let (accepted, length, committed) = (shown(holds.accepted), holds.length, holds.committed);
             let vote = if *votes { "" } else { ", no vote" };
             let what = format!(", holds {length} of {accepted}, {committed} committed{vote}");
@@ -74,6 +74,8 @@ pub(super) fn call(message: &Call) -> String {
         Call::Forward { id, command } => format!("Forward({id}, {})", asked(command)),
         Call::Answer { id, reply: Some(_) } => format!("Answer({id}, applied)"),
         Call::Answer { id, reply: None } => format!("Answer({id}, not taken)"),
+        Call::Change { id, change } => format!("Change({id}, {change:?})"),
+        Call::Unchanged { id, why } => format!("Unchanged({id}, {why:?})"),
         Call::AskRead { id } => format!("AskRead({id})"),
         Call::ReadAt { id, slot: Some(slot) } => format!("ReadAt({id}, from {slot} on)"),
         Call::ReadAt { id, slot: None } => format!("ReadAt({id}, not here)"),
@@ -104,6 +106,7 @@ pub(super) fn log_record(record: &Record) -> String {
 fn listed(entries: &[Entry]) -> String {
     let one = |entry: &Entry| match &entry.command {
         Command::Noop => format!("[{} empty]", entry.epoch),
+        Command::Members(members) => format!("[{} members {members:?}]", entry.epoch),
         Command::Service(bytes) => format!("[{} {}]", entry.epoch, asked(bytes)),
     };
     if entries.is_empty() { "nothing".to_owned() } else { entries.iter().map(one).collect::<Vec<_>>().join(" ") }

@@ -131,8 +131,8 @@ impl World {
     fn lose_disk(&mut self, at: usize) {
         if self.replicated.is_some() {
             self.nodes[at].void_before = self.messages + 1;
-            let id = self.ids[at];
-            self.subjects.iter_mut().for_each(|subject| subject.lost(id));
+            let (id, generation) = (self.ids[at], self.nodes[at].disk.durable().generation);
+            self.subjects.iter_mut().for_each(|subject| subject.lost(id, generation));
         }
     }
 

@@ -3,16 +3,11 @@
 use rand::RngExt;
 
 use super::{Event, Input, World, index};
+use crate::protocol::Message;
 use crate::protocol::types::NodeId;
-use crate::protocol::{Message, strong};
 use crate::sim::check::{Verdict, Who};
 use crate::sim::faults::Fault;
 use crate::sim::trace::{About, Kind};
-
-/// A forwarded call is one call over one connection, and has no answer to wait for twice.
-const fn is_sent_once(message: &Message) -> bool {
-    matches!(message, Message::Strong(strong::Message::Forward { .. }))
-}
 
 impl World {
     /// Whether an input is a message that was lost with a disk: see [`Fault::Wipe`].
@@ -74,7 +69,8 @@ impl World {
                 self.note(None, Kind::Lose, || About::message(id, peer, &message));
                 return Ok(());
             }
-            if !is_sent_once(&message) && self.chances.strikes(Fault::Duplication).is_some() {
+            let once = matches!(&message, Message::Strong(call) if call.is_sent_once());
+            if !once && self.chances.strikes(Fault::Duplication).is_some() {
                 self.tally.count(Fault::Duplication);
                 self.note(None, Kind::Double, || About::message(id, peer, &message));
                 copies = 2;

@@ -199,7 +199,7 @@ impl World {
             }
         }
         for id in self.ids() {
-            self.step(id, |bully, out| bully.set_members(members.clone(), out));
+            self.step(id, |bully, out| bully.set_members(members, None, out));
         }
     }
 

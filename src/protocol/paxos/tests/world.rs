@@ -533,7 +533,7 @@ pub(super) fn shown_record(record: &Record) -> String {
 /// What the outside is told: a line, or nothing where the effects beside it say the same.
 pub(super) fn told(id: NodeId, event: &Event) -> String {
     match event {
-        Event::Replied { .. } | Event::Readable { .. } => String::new(),
+        Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => String::new(),
         Event::Answered { request, outcome } => format!("{id} answers #{}: {}\n", request.0, shown_outcome(outcome)),
         Event::Ignored { from, reason } => {
             let from = if *from == NodeId::GUEST { "the guest".to_owned() } else { from.to_string() };

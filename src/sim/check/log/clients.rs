@@ -163,7 +163,7 @@ impl Clients {
     }
 
     /// The core must get this done, soon: a write of its own, again and again under the same request id.
-    pub(super) fn urge(&mut self, core: &[NodeId], rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)> {
+    pub(super) fn urge(&mut self, core: &[NodeId], done: bool, rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)> {
         self.ticks += 1;
         let mut chance = Pcg64Mcg::seed_from_u64(rng.random());
         let node = core[chance.random_range(0..core.len())];
@@ -171,7 +171,7 @@ impl Clients {
         if let Some(at) = self.clients.iter().position(|client| client.open.as_ref().is_some_and(|open| open.again)) {
             return self.repeat(at, node, &mut chance);
         }
-        if !self.ticks.is_multiple_of(16) {
+        if done || !self.ticks.is_multiple_of(16) {
             return None;
         }
         let value = format!("g{}", self.goal);
@@ -346,7 +346,7 @@ impl Clients {
                 self.answered(at, reply);
                 Ok(())
             }
-            Err(Failure::Unavailable { .. }) => {
+            Err(Failure::Unavailable { .. } | Failure::NoMember | Failure::Unchanged(_)) => {
                 let open = self.clients[at].open.as_ref();
                 if let Some(Open { command: Some(command), generation: Some(generation), exposed: false, .. }) = open {
                     let asked = self.asked.entry((*generation, timeless(command))).or_default();
@@ -368,10 +368,10 @@ impl Clients {
         }
     }
 
-    /// The command of a waiting call, and its sequence number and name if it has a request id.
-    pub(super) fn key_of(&self, request: RequestId) -> Option<(&str, u64)> {
+    /// The request id of a call for which somebody waits, if it has one.
+    pub(super) fn key_of(&self, request: RequestId) -> Option<Option<(&str, u64)>> {
         let client = &self.clients[self.waiting(request)?];
-        client.open.as_ref().filter(|open| open.keyed).map(|_| (client.name.as_str(), client.sequence))
+        client.open.as_ref().map(|open| open.keyed.then_some((client.name.as_str(), client.sequence)))
     }
 
     pub(super) fn crashed(&mut self, node: NodeId) {
@@ -502,37 +502,31 @@ impl Open {
 impl Wish {
     fn command(&self, client: &Client, keyed: bool, node: NodeId) -> Option<Vec<u8>> {
         let request = keyed.then_some(RequestKey { client: &client.name, sequence: client.sequence });
-        let (mut name, mut value) = (String::new(), String::new());
+        let (name, value) = self.texts();
+        let (name, value, owner) = (name.as_str(), value.as_str(), client.name.as_str());
         let action = match *self {
             Self::Get { .. } => return None,
-            Self::Put { key, value: number, token } => {
-                (name, value) = (key_name(key), format!("v{number}"));
-                let fence = token.map(|token| Fence { token, lock: None });
-                Action::KvPut { key: &name, value: &value, fence }
+            Self::Put { token, .. } => {
+                Action::KvPut { key: name, value, fence: token.map(|token| Fence { token, lock: None }) }
             }
-            Self::Cas { key, version, value: number } => {
-                (name, value) = (key_name(key), format!("v{number}"));
-                Action::KvCas { key: &name, version, value: &value, fence: None }
-            }
-            Self::Delete { key } => {
-                name.push_str(&key_name(key));
-                Action::KvDelete { key: &name, fence: None }
-            }
-            Self::Acquire { lock, ttl_ms, wait_ms } => {
-                name.push_str(&lock_name(lock));
-                Action::LockAcquire { name: &name, owner: &client.name, ttl_ms, wait_ms }
-            }
-            Self::Renew { lock } => {
-                name.push_str(&lock_name(lock));
-                Action::LockRenew { name: &name, owner: &client.name, token: None, ttl_ms: None }
-            }
-            Self::Release { lock, token } => {
-                name.push_str(&lock_name(lock));
-                Action::LockRelease { name: &name, owner: &client.name, token }
-            }
+            Self::Cas { version, .. } => Action::KvCas { key: name, version, value, fence: None },
+            Self::Delete { .. } => Action::KvDelete { key: name, fence: None },
+            Self::Acquire { ttl_ms, wait_ms, .. } => Action::LockAcquire { name, owner, ttl_ms, wait_ms },
+            Self::Renew { .. } => Action::LockRenew { name, owner, token: None, ttl_ms: None },
+            Self::Release { token, .. } => Action::LockRelease { name, owner, token },
         };
-        _ = &value;
         Some(Command { request, time_ms: 0, author: node.number(), action }.encode())
+    }
+
+    /// What it is about, and the value that it writes.
+    fn texts(&self) -> (String, String) {
+        match *self {
+            Self::Put { key, value, .. } | Self::Cas { key, value, .. } => (key_name(key), format!("v{value}")),
+            Self::Delete { key } | Self::Get { key } => (key_name(key), String::new()),
+            Self::Acquire { lock, .. } | Self::Renew { lock } | Self::Release { lock, .. } => {
+                (lock_name(lock), String::new())
+            }
+        }
     }
 
     /// What a history says of it. Of locks none is kept: the replay of the log knows more.

@@ -84,8 +84,8 @@ pub(super) struct Ledger {
     epochs: BTreeMap<Ballot, Epoch>,
     /// All entries that anyone has saved, by the hash of the chain.
     entries: BTreeMap<u64, Entry>,
-    /// The chain of what is chosen, from slot 1 on.
-    chosen: Vec<u64>,
+    /// The chain of what is chosen, from slot 1 on, and the epoch in which each slot was.
+    chosen: Vec<(u64, Ballot)>,
     /// What the services make of it.
     pub(super) replay: Replay,
     pub(super) snapshots: u64,
@@ -114,8 +114,13 @@ impl Ledger {
     pub(super) fn hash_at(&self, slot: u64) -> Option<u64> {
         match usize::try_from(slot).ok()?.checked_sub(1) {
             None => Some(0),
-            Some(at) => self.chosen.get(at).copied(),
+            Some(at) => self.chosen.get(at).map(|(hash, _)| *hash),
         }
+    }
+
+    /// All up to this slot was chosen in epochs of which this holds. They only grow from slot to slot.
+    fn chosen_in(&self, epochs: impl Fn(Ballot) -> bool) -> u64 {
+        self.chosen.partition_point(|(_, epoch)| epochs(*epoch)) as u64
     }
 
     /// How many epochs began.
@@ -125,8 +130,7 @@ impl Ledger {
 
     /// A record of a node lasts.
     pub(super) fn take(&mut self, node: NodeId, shelf: &mut Shelf, record: &Record) -> Verdict {
-        let had = shelf.length().min(self.chosen());
-        let had = self.hash_at(had).filter(|&hash| shelf.has(had, hash)).map(|hash| (had, hash));
+        let before = shelf.clone();
         match record {
             Record::Promise { epoch } => {
                 ensure(Some(*epoch) > shelf.promised, rule::PROMISE_FALLS, || {
@@ -167,12 +171,18 @@ impl Ledger {
                 self.synchronised(node, shelf, *epoch)?;
             }
         }
-        if let Some((slot, hash)) = had {
-            ensure(shelf.length() >= slot && shelf.has(slot, hash), rule::KEEPS_CHOSEN, || {
-                format!("{node} had all up to slot {slot}, which is chosen, and has not after {record:?}")
-            })?;
-        }
+        self.keeps(node, &before, shelf)?;
         self.accepted(node, shelf)
+    }
+
+    /// What was chosen up to the epoch that a node accepts now, and was in its log, still is.
+    fn keeps(&self, node: NodeId, before: &Shelf, after: &Shelf) -> Verdict {
+        let slot = self.chosen_in(|epoch| Some(epoch) <= after.accepted).min(before.length());
+        let hash = self.hash_at(slot).unwrap_or(0);
+        let kept = after.length() >= slot && after.has(slot, hash);
+        ensure(kept || !before.has(slot, hash), rule::KEEPS_CHOSEN, || {
+            format!("{node} had all up to slot {slot}, which is chosen, and has only {}", after.length())
+        })
     }
 
     fn count_promise(&mut self, node: NodeId, shelf: &Shelf) {
@@ -214,7 +224,8 @@ impl Ledger {
 
     /// A node has the log with which an epoch began; or begins it, if it is its owner.
     fn synchronised(&mut self, node: NodeId, shelf: &Shelf, epoch: Ballot) -> Verdict {
-        let (chosen, majority) = (self.chosen(), self.majority);
+        // What is chosen in later epochs this one need not know.
+        let (chosen, majority) = (self.chosen_in(|earlier| earlier < epoch), self.majority);
         let hash = self.hash_at(chosen).unwrap_or(0);
         let run = self.epochs.entry(epoch).or_default();
         if epoch.node != node {
@@ -259,7 +270,7 @@ impl Ledger {
                 return ensure(false, rule::SNAPSHOT, || format!("{node} has forgotten slot {slot}, just chosen"));
             };
             self.later_leaders_have(epoch, slot, entry.hash)?;
-            self.chosen.push(entry.hash);
+            self.chosen.push((entry.hash, epoch));
             self.replay.apply(slot, &entry)?;
         }
         Ok(())

@@ -60,7 +60,7 @@ impl Replay {
     pub(super) fn apply(&mut self, slot: u64, entry: &Entry) -> Verdict {
         let at = Position { epoch: entry.epoch.round, counter: slot };
         let bytes: &[u8] = match &entry.command {
-            LogCommand::Noop => &[],
+            LogCommand::Noop | LogCommand::Members(_) => &[],
             LogCommand::Service(bytes) => bytes,
         };
         let reply = self.services.apply(at, bytes, &mut Vec::new());
