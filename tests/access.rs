@@ -11,7 +11,7 @@ use synod::rpc::access::{NODE_NAME, Role, Secret, basic};
 use synod::rpc::answers::{Proposed, Version, Whose};
 use synod::rpc::client::{Authorities, CallError, Calling, Client};
 use synod::rpc::faults::{
-    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_MEMBER, NOT_FOUND, NOT_HOLDER, UNAVAILABLE,
+    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_LINK, NO_MEMBER, NOT_FOUND, NOT_HOLDER, UNAVAILABLE,
 };
 use synod::rpc::methods::{METHODS, Method};
 use synod::rpc::text::shown;
@@ -221,7 +221,9 @@ fn each_method_is_for_its_role() {
                 let code = if let CallError::Fault(fault) = &error { fault.code } else { 0 };
                 let is_known = (method.name == "learn" || is_said(method.name)) && roles.len() > 1
                     || method.name.starts_with("validator1.") && code == BAD_OPTION.code
-                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER].iter().any(|kind| kind.code == code);
+                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER, NO_LINK]
+                        .iter()
+                        .any(|kind| kind.code == code);
                 assert!(is_known, "{} as {roles:?}: {error}", method.name);
             }
         }

@@ -341,8 +341,8 @@ board, keys and locks, which survive the death of a minority.
 ";
 
 const CONCLUSION: &str = "\
-Start with 'set value 5 on 8000', then 'status' and 'explain'; then 'restart', a
-race and 'diagram'.
+Start with 'set value 5 on 8000', then 'status' and 'explain'; then 'restart',
+a race and 'diagram'.
 Or with 'put color blue', 'leader', a 'crash' of that node, and 'get color'.
 Commands may be typed in any case, values are kept as typed, and a line that
 starts with '#' is a comment. 'help <command>' explains one command.

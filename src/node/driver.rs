@@ -430,11 +430,16 @@ impl Driver {
                             self.actions.push(Action::Send(outgoing));
                         }
                     }
-                    // At once: what this very step sends may be for them.
-                    Effect::Notify(Event::Correspondents { addresses }) => self.peers.meet(addresses),
                     Effect::Notify(event @ Event::Ignored { reason, .. }) => {
                         self.witness.told(&mut self.clocks, &event);
                         reaction.ignored = Some(reason);
+                    }
+                    // At once: what this very step sends may be for them.
+                    Effect::Notify(event @ Event::Correspondents { .. }) => {
+                        self.witness.told(&mut self.clocks, &event);
+                        if let Event::Correspondents { addresses } = event {
+                            self.peers.meet(addresses);
+                        }
                     }
                     Effect::Notify(Event::Replied { request, result }) => {
                         self.counters.commands_failed += u64::from(result.is_err());

@@ -170,11 +170,11 @@ impl About {
 
     fn call(name: &'static str, message: &Call) -> Self {
         match message {
-            Call::Forward { id, .. }
-            | Call::Answer { id, .. }
-            | Call::Change { id, .. }
-            | Call::Unchanged { id, .. }
-            | Call::AskRead { id } => Self { call: Some(*id), ..Self::new(name, None) },
+            Call::Forward { id, .. } | Call::Answer { id, .. } | Call::AskRead { id } => {
+                Self { call: Some(*id), ..Self::new(name, None) }
+            }
+            Call::Change { id, change } => Self::named(name, format!("call {id}: {change:?}")),
+            Call::Unchanged { id, why } => Self::named(name, format!("call {id}: {why:?}")),
             Call::ReadAt { id, slot } => Self { counter: *slot, call: Some(*id), ..Self::new(name, None) },
         }
     }
