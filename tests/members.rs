@@ -92,7 +92,10 @@ impl Cluster {
     #[track_caller]
     fn change(&self, at: usize, method: &str, params: &impl Serialize) {
         until(method, || match self.call::<_, Wrote>(at, method, params) {
-            Ok(wrote) => Some(assert!(wrote.counter > 0)),
+            Ok(wrote) => {
+                assert!(wrote.counter > 0);
+                Some(())
+            }
             Err(CallError::Fault(fault)) if [CHANGING.code, UNAVAILABLE.code].contains(&fault.code) => None,
             Err(error) => panic!("{method}: {error}"),
         });

@@ -218,7 +218,8 @@ fn insert_snapshot(connection: &Connection, snapshot: &Snapshot) -> rusqlite::Re
 }
 
 fn read_snapshot(connection: &Connection) -> rusqlite::Result<Result<Option<Snapshot>, String>> {
-    let row: Option<(i64, i64, Vec<u8>, u32, Vec<u8>)> = connection
+    type Row = (i64, i64, Vec<u8>, u32, Vec<u8>);
+    let row: Option<Row> = connection
         .query_row("SELECT slot, hash, state, crc, members FROM snapshot", [], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })

@@ -43,7 +43,7 @@ Example:
     row(
         V::Members,
         "members",
-        "members [add <node> [host:port] | remove <node>]",
+        "members [add|remove <node> ...]",
         "who belongs to the cluster",
         "\
   members                          lists the members, by the log

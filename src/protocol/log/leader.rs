@@ -460,8 +460,9 @@ impl Log {
                 Some(length) if length >= leading.began.start => Some(length),
                 _ => None,
             };
-            if let Some(length) = follower.matched.filter(|_| follower.under_way == 0) {
-                follower.sent = length;
+            if let Some(length) = follower.matched {
+                // What it has need not be sent, and may be gone here by now: a late word of less had us begin there.
+                follower.sent = if follower.under_way == 0 { length } else { follower.sent.max(length) };
             }
             if follower.matched.is_some() && !follower.prompt {
                 let (most, now) = (self.prompt_followers(), self.now_ticks);

@@ -250,7 +250,8 @@ impl World {
                     .map(|id| self.nodes[&id].as_ref().unwrap().memory())
                     .map(|memory| (memory.committed, memory.length(), memory.entries.last_hash()))
                     .collect();
-                assert!(lengths.iter().all(|one| *one == lengths[0] && one.0 == one.1), "{lengths:?}");
+                let alike = lengths.iter().all(|one| *one == lengths[0] && one.0 == one.1);
+                assert!(alike, "{id} leads {members:?}: {lengths:?}\n{}", self.told());
                 assert!(self.readable > before, "the read was not answered");
                 let others = ids.iter().copied().filter(|other| !members.contains(*other));
                 // Whoever is out comes in; or, if all are in, one goes.
@@ -264,6 +265,17 @@ impl World {
             }
         }
         panic!("nobody leads");
+    }
+
+    /// What each node is about, for a message.
+    fn told(&self) -> String {
+        let told = |(id, log): (&NodeId, &Option<Log>)| {
+            let Some(Log { role, membership, memory, fetching, .. }) = log else { return format!("{id} is down\n") };
+            let (promised, accepted, members) = (memory.promised, memory.accepted, membership.members());
+            let (length, committed) = (memory.length(), memory.committed);
+            format!("{id}: {promised:?} {accepted:?} {length} {committed} {members:?}\n  {role:?}\n  {fetching:?}\n")
+        };
+        self.nodes.iter().map(told).collect()
     }
 
     fn run_quietly(&mut self, ticks: u32) {

@@ -34,7 +34,7 @@ mod tests;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// A new member has the whole log to fetch.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(30);
+const CHANGE_DEADLINE_MS: u32 = 30_000;
 const PAGE: usize = 1000;
 
 /// A call that was started.
@@ -68,8 +68,8 @@ pub(in crate::rpc) fn start(core: &Core, request: Request) -> Result<Started, Fa
             if let Change::Add { address, .. } = &change {
                 check_address(address)?;
             }
-            let most = options.deadline_ms.or(u32::try_from(CHANGE_DEADLINE.as_millis()).ok());
-            Ok(Started::Change { reply: core.change(change.clone(), deadline(most)?), change })
+            let ticks = deadline(Some(options.deadline_ms.unwrap_or(CHANGE_DEADLINE_MS)))?;
+            Ok(Started::Change { reply: core.change(change.clone(), ticks), change })
         }
         Request::Leader => {
             Ok(Started::Read(core.query(None, |strong| Ok(Answer::Leader(Box::new(StrongStatus::of(strong)))))))

@@ -297,3 +297,25 @@ fn what_a_leader_may_take_back_is_not_to_be_fetched() {
     one.step(Log::flush);
     assert_eq!(fetched(&mut one), 2);
 }
+
+/// Found by the random world: a late word of less set the leader back to what a snapshot stood for by then, and it went on
+/// sending nothing from there, for ever.
+#[test]
+fn a_late_word_of_less_does_not_set_the_leader_back_for_good() {
+    let mut one = One::elected(3, &[2]);
+    one.log.options = Options { tail: 0, batch_entries: 1, ..Options::default() };
+    one.accepted(2);
+    (0..3).for_each(|_| one.step(|log, _| _ = log.append(Command::Noop)));
+    (0..3).for_each(|_| one.accepted(2));
+    assert_eq!(one.committed(), 4);
+    let epoch = one.log.leads().unwrap();
+    one.hear(2, Message::Accepted { epoch, length: Some(1) });
+    one.step(Log::flush);
+    one.step(|log, out| log.compact(4, Arc::from(&b"a state"[..]), out));
+    one.accepted(2);
+    one.said.clear();
+    one.step(|log, _| _ = log.append(Command::Noop));
+    one.step(Log::flush);
+    let has_it = |(_, message): &(NodeId, Message)| matches!(message, Message::Accept { after: 4, entries, .. } if entries.len() == 1);
+    assert!(one.said.iter().any(has_it), "{:?}", one.said);
+}
