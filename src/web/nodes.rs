@@ -3,7 +3,7 @@
 //! So nothing is shown or done here that the wire would not show or do, and the roles are the wire's. The others are
 //! called with the credentials of whoever looks at the page, never with the node's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -92,8 +92,9 @@ impl Nodes {
     }
 
     /// All nodes, this one included.
-    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.core.members.keys().copied()
+    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let all: BTreeSet<NodeId> = self.others.keys().copied().chain([self.core.id]).collect();
+        all.into_iter()
     }
 
     /// Asks nodes at once, each in a thread of its own.
