@@ -16,11 +16,13 @@ pub(super) const SCHEMA: &str = "
         only INTEGER PRIMARY KEY, promised TEXT NOT NULL, accepted TEXT NOT NULL, proven INTEGER NOT NULL,
         crc INTEGER NOT NULL
     );
-    CREATE TABLE IF NOT EXISTS log_committed (only INTEGER PRIMARY KEY, slot INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS log_committed (
+        only INTEGER PRIMARY KEY, slot INTEGER NOT NULL, log_batches INTEGER NOT NULL, single_batches INTEGER NOT NULL
+    );
     CREATE TABLE IF NOT EXISTS snapshot (
         slot INTEGER PRIMARY KEY, hash INTEGER NOT NULL, state BLOB NOT NULL, crc INTEGER NOT NULL
     );
-    INSERT INTO log_committed VALUES (1, 0);";
+    INSERT INTO log_committed VALUES (1, 0, 0, 0);";
 
 /// Forgets everything but whether the node may vote.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
