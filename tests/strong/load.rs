@@ -79,8 +79,7 @@ impl Load {
             for (name, lines) in files {
                 let read: FileAnswer =
                     until("a file to be read", || hurried(nodes, 0).call("files.read", &(name,)).ok());
-                let expected: String = lines.iter().map(|line| format!("{line}\n")).collect();
-                assert_eq!(read.text, expected, "{name}");
+                assert_eq!(read.text, lines.join("\n"), "{name}");
             }
         }
         let history = self.recorder.history().unwrap();
