@@ -7,6 +7,7 @@
 //! - [`shell`]: what do the shell's commands print, and with which exit code does a script end?
 //! - [`services`]: files, board, keys and locks from the shell: is anything lost or done twice when the leader dies?
 //! - [`members`]: nodes join and leave under load: is anything lost that was answered, and who belongs to the cluster?
+//! - [`strong`]: election, log and services while leaders are killed, sleep or are cut off, and disks are damaged.
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
@@ -43,6 +44,7 @@ mod services;
 mod sessions;
 mod shell;
 mod simulate;
+mod strong;
 mod support;
 mod tidy;
 mod web;

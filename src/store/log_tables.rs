@@ -13,21 +13,29 @@ use crate::protocol::types::Ballot;
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS log (
         first INTEGER PRIMARY KEY, last INTEGER NOT NULL, before INTEGER NOT NULL, hash INTEGER NOT NULL,
-        entries BLOB NOT NULL
+        entries BLOB NOT NULL, batch INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE IF NOT EXISTS log_epoch (
         only INTEGER PRIMARY KEY, promised TEXT NOT NULL, accepted TEXT NOT NULL, proven INTEGER NOT NULL,
-        crc INTEGER NOT NULL
+        crc INTEGER NOT NULL, batch INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE IF NOT EXISTS log_committed (only INTEGER PRIMARY KEY, slot INTEGER NOT NULL);
     CREATE TABLE IF NOT EXISTS snapshot (
         slot INTEGER PRIMARY KEY, hash INTEGER NOT NULL, state BLOB NOT NULL, crc INTEGER NOT NULL,
         members BLOB NOT NULL DEFAULT x''
     );
-    INSERT INTO log_committed VALUES (1, 0);";
+    CREATE TABLE IF NOT EXISTS batches (only INTEGER PRIMARY KEY, single INTEGER NOT NULL);
+    INSERT INTO log_committed VALUES (1, 0);
+    INSERT INTO batches VALUES (1, 0);";
 
-/// What format 2 lacks: the members as of a snapshot. None was taken yet when they were other than the founding ones.
-pub(super) const FROM_FORMAT_2: &str = "ALTER TABLE snapshot ADD COLUMN members BLOB NOT NULL DEFAULT x''";
+/// What format 2 lacks: the members as of a snapshot (none was taken yet when they were other than the founding ones), and
+/// the counts of batches.
+pub(super) const FROM_FORMAT_2: &str = "
+    ALTER TABLE snapshot ADD COLUMN members BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE log ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log_epoch ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE batches (only INTEGER PRIMARY KEY, single INTEGER NOT NULL);
+    INSERT INTO batches VALUES (1, 0);";
 
 /// Forgets everything but whether the node may vote.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
@@ -150,7 +158,7 @@ fn write_epoch(
     let (promised, accepted) = (shown(promised), shown(accepted));
     let crc = checksum(&["log_epoch", &promised, &accepted, &proven.to_string()]);
     connection
-        .prepare_cached("INSERT OR REPLACE INTO log_epoch VALUES (1, ?1, ?2, ?3, ?4)")?
+        .prepare_cached("INSERT OR REPLACE INTO log_epoch VALUES (1, ?1, ?2, ?3, ?4, 0)")?
         .execute(params![promised, accepted, proven, crc])?;
     Ok(())
 }
@@ -161,7 +169,7 @@ fn append(connection: &Connection, after: u64, entries: &[Entry]) -> rusqlite::R
     let before = previous_hash(connection, after)?.unwrap_or(0);
     debug_assert!(first.follows(before), "entries are appended to where they belong");
     let last = after + entries.len() as u64;
-    connection.prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+    connection.prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5, 0)")?.execute(params![
         signed(after + 1),
         signed(last),
         signed(before),

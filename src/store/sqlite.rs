@@ -5,7 +5,9 @@
 //!
 //! Write-ahead log with `synchronous=FULL`: a commit appends to the log and syncs it, once. A batch that need not be
 //! synced is committed with `synchronous=NORMAL` for that moment: it reaches the system, so it survives the process.
-//! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long.
+//! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long. That a
+//! synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the [seal](super::seal)
+//! is for.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,8 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ::log::warn;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
+use super::seal::{Batches, Seal};
 use super::{Decision, Store, StoreError, log_tables};
 use crate::protocol::Record;
 use crate::protocol::durable::Durable;
@@ -57,6 +61,11 @@ pub struct Sqlite {
     id: NodeId,
     /// Records in the write-ahead log since the last checkpoint.
     since_checkpoint: usize,
+    seal: Seal,
+    /// The synced batches so far.
+    batches: Batches,
+    /// What the database counted when it was opened.
+    counted: Batches,
     /// Held for as long as the store is open; the system lets go of it when the process dies.
     _lock: File,
 }
@@ -84,8 +93,13 @@ impl Sqlite {
         }
         let file = dir.join("node.db");
         let connection = Connection::open(&file).map_err(|source| StoreError::Sqlite { file: file.clone(), source })?;
-        let mut store = Self { connection, file, id, since_checkpoint: 0, _lock: lock };
+        let (seal, sealed) = Seal::open(dir)?;
+        let batches = Batches::default();
+        let mut store =
+            Self { connection, file, id, since_checkpoint: 0, seal, batches, counted: batches, _lock: lock };
         store.prepare(dir)?;
+        store.counted = Batches::read(&store.connection).map_err(|source| store.failed(source))?;
+        store.batches = store.counted.max(sealed);
         // What an earlier process wrote without a sync is durable from here on: it will be relied on.
         store.checkpoint()?;
         Ok(store)
@@ -181,17 +195,17 @@ impl Sqlite {
 
     /// Writes the records in one transaction. Its beginning and end are prepared once: reading these words anew each time
     /// took as long as writing a small batch.
-    fn commit(&mut self, records: &[Record], at: &str) -> rusqlite::Result<()> {
+    fn commit(&mut self, records: &[Record], at: &str, batches: Batches) -> rusqlite::Result<()> {
         let perform = |words: &str| self.connection.prepare_cached(words)?.execute([]).map(|_| ());
         perform("BEGIN")?;
-        let written = self.insert(records, at).and_then(|()| perform("COMMIT"));
+        let written = self.insert(records, at, batches).and_then(|()| perform("COMMIT"));
         if written.is_err() && !self.connection.is_autocommit() {
             perform("ROLLBACK")?;
         }
         written
     }
 
-    fn insert(&self, records: &[Record], at: &str) -> rusqlite::Result<()> {
+    fn insert(&self, records: &[Record], at: &str, batches: Batches) -> rusqlite::Result<()> {
         let (id, transaction) = (self.id, &self.connection);
         for record in records {
             match record {
@@ -237,7 +251,20 @@ impl Sqlite {
                 }
             };
         }
-        Ok(())
+        batches.write(self.batches, records, transaction)
+    }
+
+    /// The log's memory, or what shows that it is not what was written.
+    fn read_log(&self) -> rusqlite::Result<Result<Memory, String>> {
+        if self.counted.log < self.batches.log {
+            return Ok(Err(missing(self.counted.log, self.batches.log)));
+        }
+        match log_tables::read(&self.connection) {
+            Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::DatabaseCorrupt => {
+                Ok(Err("the pages of the log are damaged".to_owned()))
+            }
+            memory => memory,
+        }
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
@@ -251,6 +278,9 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn load(&mut self) -> Result<Durable, StoreError> {
+        if self.counted.single < self.batches.single {
+            return Err(self.damaged(missing(self.counted.single, self.batches.single)));
+        }
         let mut durable = Durable::default();
         let (generation, followed, crc): (i64, bool, u32) = self
             .connection
@@ -283,7 +313,7 @@ impl Store for Sqlite {
             durable.apply(&Record::Decide { instance, ballot, value: Value::new(&value) });
             Some(())
         })?;
-        durable.log = match log_tables::read(&self.connection).map_err(|source| self.failed(source))? {
+        durable.log = match self.read_log().map_err(|source| self.failed(source))? {
             Ok(memory) => memory,
             Err(what) => {
                 // What is left cannot be trusted; what the other nodes have can.
@@ -294,7 +324,10 @@ impl Store for Sqlite {
                 durable.log_damaged = true;
                 let transaction = self.connection.unchecked_transaction().map_err(|source| self.failed(source))?;
                 log_tables::distrust(&transaction).map_err(|source| self.failed(source))?;
+                let distrusted = [Record::Log(log::memory::Record::Prove)];
+                self.batches.write(self.batches, &distrusted, &transaction).map_err(|source| self.failed(source))?;
                 transaction.commit().map_err(|source| self.failed(source))?;
+                self.counted = self.batches;
                 Memory::default()
             }
         };
@@ -308,8 +341,17 @@ impl Store for Sqlite {
         if !sync {
             mode(&self.connection, "NORMAL").map_err(|source| self.failed(source))?;
         }
-        self.commit(records, at).map_err(|source| self.failed(source))?;
-        if !sync {
+        let batches = if sync { self.batches.and(records) } else { self.batches };
+        if let Err(source) = self.commit(records, at, batches) {
+            // SQLite would fold and sync once more when it closes; but after a sync that failed, another one that succeeds
+            // says nothing. The next start folds what is really there.
+            _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            return Err(self.failed(source));
+        }
+        if sync {
+            self.seal.write(batches)?;
+            (self.batches, self.counted) = (batches, batches);
+        } else {
             mode(&self.connection, "FULL").map_err(|source| self.failed(source))?;
         }
         self.since_checkpoint += records.iter().map(weight).sum::<usize>();
@@ -329,8 +371,20 @@ impl Store for Sqlite {
     }
 
     fn idle(&mut self) -> Result<(), StoreError> {
-        if self.since_checkpoint > 0 { self.checkpoint() } else { Ok(()) }
+        if self.since_checkpoint > 0 {
+            self.checkpoint()?;
+            self.seal.sync()?;
+        }
+        Ok(())
     }
+}
+
+/// What it means that the database counts fewer batches than the seal.
+fn missing(counted: u64, sealed: u64) -> String {
+    format!(
+        "{} synced batches are gone: the database was set back, or the end of its log of writes was damaged",
+        sealed - counted
+    )
 }
 
 /// How much of the log of writes a record takes, in records of the usual size.

@@ -1,5 +1,6 @@
 //! Both stores mean the same by the same records; a damaged, foreign or busy one is refused.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -169,7 +170,99 @@ fn format_2_is_taken_over() {
     let before = sqlite.load().unwrap();
     drop(sqlite);
     let connection = Connection::open(dir.path().join("node.db")).unwrap();
-    connection.execute_batch("ALTER TABLE snapshot DROP COLUMN members; PRAGMA user_version = 2").unwrap();
+    connection
+        .execute_batch(
+            "ALTER TABLE snapshot DROP COLUMN members; ALTER TABLE log DROP COLUMN batch;
+             ALTER TABLE log_epoch DROP COLUMN batch; DROP TABLE batches; PRAGMA user_version = 2",
+        )
+        .unwrap();
     drop(connection);
     assert_eq!(Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap(), before);
+}
+
+/// A store that was written to while it ran, as SIGKILL leaves it: its files, in another directory.
+fn killed(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for name in ["node.db", "node.db-wal", "seal"] {
+        std::fs::copy(dir.join(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
+fn log_promise(round: u64) -> Record {
+    Record::Log(log::memory::Record::Promise { epoch: Ballot { round, node: id(8000) } })
+}
+
+fn single_promise(round: u64) -> Record {
+    Record::Promise { instance: Instance::default(), ballot: Ballot { round, node: id(8000) } }
+}
+
+#[test]
+fn damage_that_looks_like_the_end_of_the_log_of_writes_is_noticed() {
+    for is_cut in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+        store.write(&[log_promise(1), Record::Log(log::memory::Record::Prove)], "now", true).unwrap();
+        store.write(&[log_promise(2)], "now", true).unwrap();
+        let whole = killed(dir.path());
+        let whole = Sqlite::open(whole.path(), id(8000)).unwrap().load().unwrap();
+        assert!(whole.log.proven && !whole.log_damaged && whole.log.promised.unwrap().round == 2);
+
+        let harmed = killed(dir.path());
+        let wal = harmed.path().join("node.db-wal");
+        let mut bytes = std::fs::read(&wal).unwrap();
+        let end = bytes.len();
+        if is_cut {
+            bytes.truncate(end - 1);
+        } else {
+            bytes[end - 100] ^= 1;
+        }
+        std::fs::write(&wal, bytes).unwrap();
+        let mut store = Sqlite::open(harmed.path(), id(8000)).unwrap();
+        let durable = store.load().unwrap();
+        assert!(durable.log_damaged && !durable.log.proven, "{durable:?}");
+        // It is known also at the next start, and once it is repaired the database is whole again.
+        drop(store);
+        let mut store = Sqlite::open(harmed.path(), id(8000)).unwrap();
+        assert!(!store.load().unwrap().log.proven);
+        store.write(&[log_promise(3), Record::Log(log::memory::Record::Prove)], "now", true).unwrap();
+        drop(store);
+        let repaired = Sqlite::open(harmed.path(), id(8000)).unwrap().load().unwrap();
+        assert!(repaired.log.proven && !repaired.log_damaged, "{repaired:?}");
+    }
+}
+
+#[test]
+fn a_database_that_was_set_back_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+    store.write(&[single_promise(1)], "now", true).unwrap();
+    drop(store);
+    let old = std::fs::read(dir.path().join("node.db")).unwrap();
+    let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+    store.write(&[single_promise(2)], "now", true).unwrap();
+    drop(store);
+    let new = std::fs::read(dir.path().join("node.db")).unwrap();
+    std::fs::write(dir.path().join("node.db"), old).unwrap();
+    for _ in 0..2 {
+        let loaded = Sqlite::open(dir.path(), id(8000)).unwrap().load();
+        assert!(matches!(&loaded, Err(StoreError::Damaged { what, .. }) if what.contains("set back")), "{loaded:?}");
+    }
+    std::fs::write(dir.path().join("node.db"), new).unwrap();
+    assert!(Sqlite::open(dir.path(), id(8000)).unwrap().load().is_ok());
+}
+
+#[test]
+fn a_seal_that_is_behind_or_gone_accuses_nobody() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+    store.write(&[log_promise(1), single_promise(1)], "now", true).unwrap();
+    let old = std::fs::read(dir.path().join("seal")).unwrap();
+    store.write(&[log_promise(2), single_promise(2)], "now", true).unwrap();
+    drop(store);
+    for seal in [&old[..], b"", b"nonsense"] {
+        std::fs::write(dir.path().join("seal"), seal).unwrap();
+        let durable = Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap();
+        assert!(!durable.log_damaged && durable.log.promised.unwrap().round == 2, "{durable:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Nodes as processes: `synod serve`, one a node.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ struct Node {
     client: Client,
     /// Further arguments of `serve`.
     args: Vec<OsString>,
+    /// The program that runs the node, with its arguments; none if it runs by itself.
+    under: Vec<OsString>,
     process: Option<Process>,
 }
 
@@ -61,7 +63,7 @@ impl Nodes {
             let ports = Ports::take(count);
             let node = |port| {
                 let client = Client::calling(&address_of(port), &calling);
-                Node { client, args: args.to_vec(), process: None }
+                Node { client, args: args.to_vec(), under: Vec::new(), process: None }
             };
             let nodes = ports.all().into_iter().map(node).collect();
             let calling = calling.clone();
@@ -97,10 +99,12 @@ impl Nodes {
         }
     }
 
-    fn spawn(&mut self, node: usize) {
+    /// Starts a node on what it has on disk, and does not wait.
+    pub(crate) fn spawn(&mut self, node: usize) {
         let port = self.ports.at(node);
         let log = File::options().create(true).append(true).open(self.log(node)).unwrap();
-        let mut command = self.command(node, port, &self.data_of(node));
+        let command = self.command(node, port, &self.data_of(node));
+        let mut command = run_by(&self.nodes[node].under, command);
         // The pipe ends with the test, however that ends, and the node with the pipe.
         command.arg("--until-stdin-closes").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         self.nodes[node].process = Some(Process(command.spawn().unwrap()));
@@ -139,6 +143,18 @@ impl Nodes {
     /// Gives a node other arguments, for its next start.
     pub(crate) fn give(&mut self, node: usize, args: &[OsString]) {
         self.nodes[node].args = args.to_vec();
+    }
+
+    /// Has a node run by a program with these arguments, such as `strace`, from its next start on.
+    pub(crate) fn run_under<S: AsRef<OsStr>>(&mut self, node: usize, words: impl IntoIterator<Item = S>) {
+        self.nodes[node].under = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    }
+
+    /// Waits until a node has ended by itself.
+    #[track_caller]
+    pub(crate) fn ended(&mut self, node: usize) {
+        self.process(node).ended();
+        self.nodes[node].process = None;
     }
 
     /// A client that calls a node in the way of the others, but for its credentials.
@@ -333,6 +349,14 @@ impl Nodes {
             assert_eq!(self.gates(node), [], "node {node}");
         }
     }
+}
+
+/// The command, run by another program.
+fn run_by(under: &[OsString], command: Command) -> Command {
+    let Some((program, words)) = under.split_first() else { return command };
+    let mut outer = Command::new(program);
+    outer.args(words).arg(command.get_program()).args(command.get_args()).env_remove("RUST_LOG");
+    outer
 }
 
 /// The fault that a call must end with.
