@@ -193,7 +193,8 @@ impl Host {
 
     /// Forgets everything, and moves to a new generation. The lab's `restart`.
     pub fn restart(&mut self, out: &mut Out) {
-        let logged = self.strong.as_ref().is_some_and(|strong| strong.log().memory().accepted.is_some());
+        // A promise of an epoch binds as much as what was accepted: forgotten in the same generation it would be broken.
+        let logged = self.strong.as_ref().is_some_and(|strong| strong.log().memory().promised.is_some());
         let stays = self.followed && self.paxos.instances().is_empty() && !logged;
         let generation = if stays { self.generation } else { self.generation.saturating_add(1) };
         self.enter(generation, false, out);

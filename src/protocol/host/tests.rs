@@ -157,6 +157,18 @@ pub(crate) fn restarts() {
     }
 }
 
+/// A node that followed, and then promised an epoch of the log, is not as good as restarted.
+#[test]
+fn a_restart_forgets_no_promise_of_an_epoch_within_a_generation() {
+    let options = Options { lab: true, strong: Some(strong::Options::default()), ..Options::default() };
+    let mut host =
+        Host::new(node(1), Members::new((1..=3).map(node)).unwrap(), options, remembering(4, true, false), 7);
+    let prepare = Message::Log(crate::protocol::log::Message::Prepare { epoch: ballot(1, 2) });
+    effects(&mut host, |host, out| host.on_message(of(2, 4), prepare, out));
+    effects(&mut host, Host::restart);
+    assert_eq!(host.generation(), 5);
+}
+
 /// Whatever the order in which nodes are told, and whatever they hear meanwhile, all end in one generation.
 #[test]
 fn telling_all_in_any_order_ends_in_one_generation() {
