@@ -50,6 +50,10 @@ mod switch {
         SeedsByDisk,
         /// Golden scripts and tables: among honest nodes it never shows.
         Scripts,
+        /// The scripts and properties of elections.
+        Elections,
+        /// The seeds of simulated elections.
+        ElectionSeeds,
         /// The seeds of the simulation of the replicated log.
         LogSeeds,
         /// The same, by the invariant that nothing is heard before it is saved.
@@ -81,7 +85,7 @@ mod switch {
         };
     }
 
-    use Finder::{LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk};
+    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk};
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -129,6 +133,34 @@ mod switch {
         GenerationUnsaved: "never saves that it moved to a new generation", Seeds;
         GenerationBeforeSave: "speaks out of a new generation before it is saved", Seeds;
         ServiceFollows: "follows a restart although it is in service", Scripts;
+        // Bully.
+        StandsIneligible: "stands for election without a majority", ElectionSeeds;
+        AnswersIneligible: "takes over from a candidate without a majority", ElectionSeeds;
+        WinsIneligible: "wins without a majority", ElectionSeeds;
+        CountsItselfTwice: "counts itself twice for its majority", ElectionSeeds;
+        HearsOneWay: "counts whom it hears, whether or not they hear it", Elections;
+        KeepsLostMajority: "coordinates on without its majority", Elections;
+        VouchesIgnored: "does not believe a peer that hears the coordinator", ElectionSeeds;
+        OldVouchesCount: "believes a voucher of before the coordinator died", Elections;
+        StandsUnasked: "stands before it has asked whether anybody hears the coordinator", Elections;
+        LowerRankWins: "stands back for a lower rank, and takes over from a higher one", ElectionSeeds;
+        IdBeforeKnowledge: "compares ids before knowledge", Elections;
+        PreemptsUnasked: "stands against a coordinator of lower rank without being told to", ElectionSeeds;
+        WinsUnanswered: "wins before anybody has answered", ElectionSeeds;
+        WinsByMajority: "wins without waiting for who has not answered", Elections;
+        LateAnswerCounts: "counts an answer to an earlier election", Elections;
+        WinnerStandsBack: "stands back although it has won", Elections;
+        WaitsForEver: "waits for ever for the winner's Coordinator", Elections;
+        WaitsForTheDead: "waits for the answer of who has died", Elections;
+        LastWordsCount: "listens to what a dead peer had said", Elections;
+        SilenceTooShort: "takes a peer for dead after 100 ms", Elections;
+        CoordinatorFallsSilent: "sends no heartbeats as coordinator", ElectionSeeds;
+        OldEpochBelieved: "believes the coordinator of an earlier epoch", Elections;
+        ResignedBelieved: "believes in an epoch that was resigned", Elections;
+        RestartGoesUnsaid: "does not say that it no longer coordinates after a restart", Elections;
+        AnyonesWord: "listens to who speaks for another", Elections;
+        EpochsLeap: "believes an epoch however high", Elections;
+        VictoryIsAuthority: "coordinates before its epoch is promised", ElectionSeeds;
         // The replicated log.
         EpochPromisedLower: "promises an epoch below its promise", LogSeeds;
         EpochAcceptedLower: "accepts entries of an epoch below its promise", LogSeeds;

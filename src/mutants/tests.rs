@@ -8,6 +8,7 @@ use comfy_table::{Table, presets};
 use rayon::prelude::*;
 
 use super::{Finder, Mutant, quiet, with};
+use crate::protocol::bully::tests::{properties as elections, scripts as bully};
 use crate::protocol::host::tests as host;
 use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
@@ -52,6 +53,15 @@ const TABLES: &[(&str, fn())] = &[
     ("another_chain", log::a_log_that_continues_another_chain_is_not_acknowledged),
 ];
 
+/// The same for elections.
+const ELECTIONS: &[(&str, fn())] = &[
+    ("all_up", elections::all_up),
+    ("one_is_down_from_the_start", elections::one_is_down_from_the_start),
+    ("the_coordinator_dies", elections::the_coordinator_dies_and_another_takes_over),
+    ("an_election_is_short_and_cheap", elections::an_election_is_short_and_cheap),
+    ("quorum_loss_and_back", elections::quorum_loss_and_back),
+];
+
 /// What the suite finds of one mutant.
 struct Row {
     mutant: Mutant,
@@ -88,13 +98,15 @@ const fn hunt(finder: Finder) -> Option<(Protocol, usize, u64)> {
     match finder {
         Finder::Seeds | Finder::SeedsByDisk => Some((Protocol::Paxos, RANGES, SEEDS)),
         Finder::LogSeeds | Finder::LogSeedsByDisk => Some((Protocol::Log, LOG_RANGES, LOG_SEEDS)),
-        Finder::Scripts => None,
+        Finder::ElectionSeeds => Some((Protocol::Bully, RANGES, SEEDS)),
+        Finder::Scripts | Finder::Elections => None,
     }
 }
 
 fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
-    let fails =
-        |name: &str| finding(mutant, || if scripts::holds(name) { Ok(()) } else { Err(name.to_owned()) }).is_some();
+    let fails = |holds: fn(&str) -> bool, name: &str| {
+        finding(mutant, || if holds(name) { Ok(()) } else { Err(name.to_owned()) }).is_some()
+    };
     let table_fails = |table: fn()| {
         let run = || {
             table();
@@ -102,8 +114,12 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
         };
         finding(mutant, run).is_some()
     };
-    let scripts = scripts::NAMES.iter().copied().filter(|name| fails(name));
-    scripts.chain(TABLES.iter().filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name)).collect()
+    let is_about_elections = |mutant: Mutant| matches!(mutant.finder(), Finder::Elections | Finder::ElectionSeeds);
+    let elections = if mutant.is_none_or(is_about_elections) { ELECTIONS } else { &[] };
+    let paxos = scripts::NAMES.iter().copied().filter(|name| fails(scripts::holds, name));
+    let bully = bully::NAMES.iter().copied().filter(|name| fails(bully::holds, name));
+    let tables = TABLES.iter().chain(elections).filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name);
+    paxos.chain(bully).chain(tables).collect()
 }
 
 fn examine(mutant: Mutant) -> Row {
@@ -134,7 +150,7 @@ impl Row {
     /// Why the mutant does not count as killed.
     fn survives(&self) -> Option<String> {
         let survivor = match self.mutant.finder() {
-            Finder::Scripts if self.scripts.is_empty() => "no script or table fails".to_owned(),
+            Finder::Scripts | Finder::Elections if self.scripts.is_empty() => "no script or table fails".to_owned(),
             _ if self.seeds.contains(&None) => {
                 let seeds = hunt(self.mutant.finder()).map_or(0, |(_, _, seeds)| seeds);
                 format!("not found in {seeds} seeds of every range")
@@ -187,7 +203,7 @@ fn every_mutant_is_killed() {
         let its = rows.iter().filter(|row| hunt(row.mutant.finder()).is_some_and(|(whose, _, _)| whose == protocol));
         its.filter_map(|row| row.seeds.get(range)?.as_ref()).map(|(seeds, _)| *seeds).max().unwrap_or(0)
     };
-    let ranges = [(Protocol::Paxos, RANGES), (Protocol::Log, LOG_RANGES)];
+    let ranges = [(Protocol::Paxos, RANGES), (Protocol::Log, LOG_RANGES), (Protocol::Bully, RANGES)];
     let ranges = ranges.into_iter().flat_map(|(protocol, ranges)| (0..ranges).map(move |range| (protocol, range)));
     let runs: Vec<(Protocol, usize, u64)> =
         ranges.flat_map(|(protocol, range)| (0..most(protocol, range)).map(move |at| (protocol, range, at))).collect();

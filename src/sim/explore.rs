@@ -50,6 +50,10 @@ pub(crate) trait Subject: Clone + Hash + Debug + Send + Sync + 'static {
 
     /// A node starts, out of what it remembers.
     fn start(id: NodeId, durable: Durable) -> Self;
+    /// The same after so many crashes of this node, for a protocol that draws something new in each life.
+    fn restart(id: NodeId, durable: Durable, _crashes: u8) -> Self {
+        Self::start(id, durable)
+    }
     /// A message of another node, or of itself.
     fn on_message(&mut self, from: NodeId, message: Message, out: &mut Out);
     /// An input from outside.
@@ -67,12 +71,16 @@ pub(crate) trait Subject: Clone + Hash + Debug + Send + Sync + 'static {
 /// A small world: who there is, what may happen to them, and what must hold.
 pub(crate) struct World<S: Subject> {
     pub(crate) members: Vec<NodeId>,
+    /// How each is at the beginning, and what its disk holds then.
+    pub(crate) first: fn(NodeId) -> (S, Durable),
     pub(crate) inputs: Vec<Given<S::Input>>,
     /// Who may crash ...
     pub(crate) mortals: Vec<NodeId>,
     /// ... and how often that happens in all, at most.
     pub(crate) crashes: u8,
     pub(crate) properties: Vec<Property<Self>>,
+    /// What is explored further: a protocol that may try again for ever has no end otherwise.
+    pub(crate) within: fn(&State<S>) -> bool,
     /// The defect that the protocol has.
     pub(crate) mutant: Option<Mutant>,
     /// By node and cause.
@@ -171,8 +179,9 @@ impl<S: Subject> World<S> {
     /// These nodes, without inputs, crashes and properties.
     pub(crate) fn new(members: Vec<NodeId>) -> Self {
         let steps = Mutex::default();
+        let first = |id| (S::start(id, Durable::default()), Durable::default());
         let (inputs, mortals, properties) = (Vec::new(), Vec::new(), Vec::new());
-        Self { members, inputs, mortals, crashes: 0, properties, mutant: None, steps }
+        Self { members, first, inputs, mortals, crashes: 0, properties, within: |_| true, mutant: None, steps }
     }
 
     fn place(&self, id: NodeId) -> Option<usize> {
@@ -214,9 +223,7 @@ impl<S: Subject> World<S> {
 }
 
 impl<S: Subject> Node<S> {
-    fn new(id: NodeId) -> Self {
-        let disk = Durable::default();
-        let subject = S::start(id, disk.clone());
+    fn new(id: NodeId, (subject, disk): (S, Durable)) -> Self {
         let (unsynced, held_back) = (Vec::new(), Heard::new());
         let mut node =
             Self { id, subject, disk, unsynced, syncing: false, held_back, crashes: 0, broken: false, key: 0 };
@@ -291,7 +298,7 @@ impl<S: Subject> Node<S> {
         self.held_back.clear();
         self.syncing = false;
         self.crashes += 1;
-        self.subject = S::start(self.id, self.disk.clone());
+        self.subject = S::restart(self.id, self.disk.clone(), self.crashes);
         Heard::new()
     }
 }
@@ -326,7 +333,7 @@ impl<S: Subject> Model for World<S> {
 
     fn init_states(&self) -> Vec<State<S>> {
         vec![State {
-            nodes: self.members.iter().map(|&id| Arc::new(Node::new(id))).collect(),
+            nodes: self.members.iter().map(|&id| Arc::new(Node::new(id, (self.first)(id)))).collect(),
             network: Arc::default(),
             told: Arc::default(),
             given: vec![0; self.inputs.len()],
@@ -379,6 +386,10 @@ impl<S: Subject> Model for World<S> {
                 Some(next)
             }
         }
+    }
+
+    fn within_boundary(&self, state: &State<S>) -> bool {
+        (self.within)(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

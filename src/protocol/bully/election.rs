@@ -31,9 +31,11 @@ impl Bully {
                 if let Some(peer) = self.peers.get_mut(&to) {
                     peer.vain_until = self.now + 2 * self.options.coordinator_ticks;
                 }
-                self.look(true, 0, out);
+                if !mutant!(WaitsForEver) {
+                    self.look(true, 0, out);
+                }
             }
-            Phase::Won { since } if !self.is_eligible() || self.now - since >= self.options.epoch_ticks => {
+            Phase::Won { since } if self.is_out() || self.now - since >= self.options.epoch_ticks => {
                 self.look(false, 0, out);
             }
             _ => {}
@@ -45,7 +47,7 @@ impl Bully {
         let eligible = self.is_eligible();
         let now = self.now;
         let Phase::Looking { since, evidence, not_before } = &mut self.phase else { return };
-        if !eligible {
+        if !eligible && !mutant!(StandsIneligible) {
             // Whatever it knew of a coordinator was known to a majority that it has left.
             (*since, *evidence) = (now, false);
             return;
@@ -64,13 +66,18 @@ impl Bully {
         }
     }
 
+    /// Whether this node may not win any more.
+    fn is_out(&self) -> bool {
+        !self.is_eligible() && !mutant!(WinsIneligible)
+    }
+
     /// Whether all whom we hear, or at least a majority when some are slow, have spoken since we asked them: had one of
     /// them vouched for the coordinator, we would be following it.
     fn nobody_vouches(&self) -> bool {
         let linked: Vec<NodeId> = self.linked().collect();
         let fresh = || linked.iter().copied().filter(|peer| self.peers[peer].fresh);
         let late = self.asked.is_some_and(|asked| self.now - asked >= self.options.answer_ticks);
-        self.are_majority(fresh()) && (late || fresh().count() == linked.len())
+        (self.are_majority(fresh()) && (late || fresh().count() == linked.len())) || mutant!(StandsUnasked)
     }
 
     /// Whether all members hear us and say that they can take part.
@@ -93,8 +100,9 @@ impl Bully {
         let Phase::Electing { since, answered, waiting, .. } = &self.phase else { return };
         let late = self.now - since >= self.options.answer_ticks;
         let complete = waiting.is_empty() && (answered.len() == self.waited_for() || late);
-        let majority = self.are_majority(answered.iter().copied());
-        if !self.is_eligible() || (late && !majority) {
+        let majority = self.are_majority(answered.iter().copied()) || mutant!(WinsUnanswered);
+        let complete = complete || mutant!(WinsUnanswered) || mutant!(WinsByMajority);
+        if self.is_out() || (late && !majority) {
             self.look(true, self.options.answer_ticks, out);
         } else if majority && (complete || late) {
             self.enter(Phase::Won { since: self.now });
@@ -111,7 +119,7 @@ impl Bully {
         let believed = answer.coordinator.is_some_and(|epoch| !self.is_resigned(epoch));
         let in_vain = answer.ok.is_some_and(|node| self.is_in_vain(node));
         let Phase::Electing { forced, answered, waiting, .. } = &mut self.phase else { return };
-        if answer.number != self.number {
+        if answer.number != self.number && !mutant!(LateAnswerCounts) {
             return;
         }
         let forced = *forced;
@@ -144,7 +152,8 @@ impl Bully {
     pub(super) fn on_election(&mut self, from: NodeId, election: Election, out: &mut Out) {
         let Election { rank, number, forced } = election;
         let aside = matches!(self.phase, Phase::Looking { not_before, .. } if self.now < not_before);
-        let outranked = rank < self.rank && self.is_eligible() && !aside;
+        let may_take_over = self.is_eligible() || mutant!(AnswersIneligible);
+        let outranked = self.outranks(rank) && may_take_over && !aside;
         let verdict = match self.current(from, forced, outranked) {
             Some(epoch) => Verdict::Follow(epoch),
             None if outranked => Verdict::TakesOver(self.id),
@@ -160,6 +169,14 @@ impl Bully {
         if outranked && stands && !self.is_candidate() && coordinator.is_none() {
             self.stand(forced, out);
         }
+    }
+
+    /// Whether this node is of higher rank.
+    fn outranks(&self, rank: Rank) -> bool {
+        if mutant!(IdBeforeKnowledge) {
+            return rank.id < self.id;
+        }
+        (rank < self.rank) != mutant!(LowerRankWins)
     }
 
     fn is_candidate(&self) -> bool {
@@ -180,7 +197,7 @@ impl Bully {
     fn stand_back(&mut self, from: NodeId, rank: Rank, number: u64, out: &mut Out) -> Verdict {
         match self.phase {
             // Already won: its Prepare is on the way, and a second one would only be in its way.
-            Phase::Won { .. } => Verdict::TakesOver(self.id),
+            Phase::Won { .. } if !mutant!(WinnerStandsBack) => Verdict::TakesOver(self.id),
             Phase::Yielding { to, since, candidate } if to != from => {
                 let better = self.rank_of(to, candidate).is_none_or(|before| rank > before);
                 if !better || !self.hear_each_other(from, to) {
@@ -201,7 +218,7 @@ impl Bully {
                 }
                 Verdict::StandBack
             }
-            Phase::Following { .. } | Phase::Coordinating { .. } => Verdict::StandBack,
+            Phase::Won { .. } | Phase::Following { .. } | Phase::Coordinating { .. } => Verdict::StandBack,
         }
     }
 

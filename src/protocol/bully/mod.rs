@@ -150,7 +150,9 @@ impl Bully {
     /// Starts with nothing but the cluster.
     #[must_use]
     pub fn new(id: NodeId, members: Members, options: Options, mut rng: Pcg64Mcg) -> Self {
-        let options = Options { silence_ticks: options.silence_ticks.max(MIN_SILENCE_TICKS), ..options };
+        let least = options.silence_ticks.max(MIN_SILENCE_TICKS);
+        let silence_ticks = if mutant!(SilenceTooShort) { 2 * options.heartbeat_ticks } else { least };
+        let options = Options { silence_ticks, ..options };
         let peers = members.others(id).map(|peer| (peer, Peer::default())).collect();
         let number = rng.random_range(0..1 << 30);
         Self {
@@ -179,7 +181,8 @@ impl Bully {
         let Some(peer) = self.peers.get_mut(&from) else {
             return out.ignore(from, "the sender has no part in elections here");
         };
-        if let Some(reason) = implausible(from, &message).or_else(|| leaps(&message, self.known.max(self.rank.epoch))) {
+        let wrong = implausible(from, &message).filter(|_| !mutant!(AnyonesWord));
+        if let Some(reason) = wrong.or_else(|| leaps(&message, self.known.max(self.rank.epoch))) {
             return out.ignore(from, reason);
         }
         if !peer.arrived(self.now) {
@@ -200,11 +203,12 @@ impl Bully {
         self.now += 1;
         match self.phase {
             Phase::Coordinating { epoch, .. } => self.watch_majority(epoch, out),
-            Phase::Following { epoch } if self.options.preempt => self.preempt(epoch, out),
+            Phase::Following { epoch } if self.options.preempt || mutant!(PreemptsUnasked) => self.preempt(epoch, out),
             _ => {}
         }
         self.review(out);
-        if self.now >= self.next_beat {
+        let silent = mutant!(CoordinatorFallsSilent) && self.coordinated().is_some();
+        if self.now >= self.next_beat && !silent {
             self.beat(false, out);
         }
     }
@@ -225,11 +229,12 @@ impl Bully {
         std::mem::take(&mut self.victory)
     }
 
-    /// The log says that a majority has promised this node's epoch: it is coordinator.
+    /// The log says that a majority has promised this node's epoch: it is coordinator, if it has not lost its majority
+    /// meanwhile.
     pub fn established(&mut self, epoch: Ballot, out: &mut Out) {
         let higher = self.living().filter(|&living| living > epoch);
-        if epoch.node != self.id || higher.is_some() {
-            debug!("epoch {epoch} was established here, and is superseded already");
+        if epoch.node != self.id || higher.is_some() || !self.is_eligible() {
+            debug!("epoch {epoch} was established here, and is superseded already, or came too late");
             return self.deposed(higher.unwrap_or(epoch), out);
         }
         if self.coordinated() == Some(epoch) {
@@ -260,11 +265,13 @@ impl Bully {
         match &mut self.phase {
             Phase::Following { epoch } if epoch.node == peer => {
                 // They have not seen it yet, perhaps. What they say from now on counts.
-                self.peers.values_mut().for_each(Peer::forget_vouch);
+                if !mutant!(OldVouchesCount) {
+                    self.peers.values_mut().for_each(Peer::forget_vouch);
+                }
                 self.look(true, 0, out);
             }
             Phase::Yielding { to, .. } if *to == peer => self.look(true, 0, out),
-            Phase::Electing { answered, waiting, .. } => {
+            Phase::Electing { answered, waiting, .. } if !mutant!(WaitsForTheDead) => {
                 answered.remove(&peer);
                 waiting.remove(&peer);
             }
@@ -350,7 +357,7 @@ impl Bully {
 
     /// Whether these others and this node are a majority of the members.
     fn are_majority(&self, others: impl Iterator<Item = NodeId>) -> bool {
-        let own = usize::from(self.members.contains(self.id));
+        let own = usize::from(self.members.contains(self.id)) + usize::from(mutant!(CountsItselfTwice));
         let others = others.filter(|&other| self.members.contains(other)).count();
         self.may_coordinate() && others + own >= self.members.majority()
     }
@@ -373,14 +380,17 @@ impl Bully {
     /// The highest epoch with a living coordinator other than this node.
     fn living(&self) -> Option<Ballot> {
         let silence = self.options.silence_ticks;
-        let said = |peer: &Peer| [peer.claimed(self.now, silence), peer.vouched(self.now, silence)];
-        let believable = |epoch: &Ballot| Some(*epoch) >= self.known && !self.is_resigned(*epoch);
+        let vouched = |peer: &Peer| peer.vouched(self.now, silence).filter(|_| !mutant!(VouchesIgnored));
+        let said = |peer: &Peer| [peer.claimed(self.now, silence), vouched(peer)];
+        let old = |epoch: &Ballot| Some(*epoch) < self.known && !mutant!(OldEpochBelieved);
+        let believable = |epoch: &Ballot| !old(epoch) && !self.is_resigned(*epoch);
         self.peers.values().flat_map(said).flatten().filter(believable).max()
     }
 
     /// Whether its owner has resigned, or is nobody who could coordinate.
     fn is_resigned(&self, epoch: Ballot) -> bool {
-        self.peers.get(&epoch.node).is_none_or(|peer| peer.resigned == Some(epoch))
+        let resigned = |peer: &Peer| peer.resigned == Some(epoch) && !mutant!(ResignedBelieved);
+        self.peers.get(&epoch.node).is_none_or(resigned)
     }
 
     fn coordinated(&self) -> Option<Ballot> {
@@ -406,6 +416,7 @@ impl Bully {
             && epoch.node == me
             && let Phase::Looking { not_before, .. } = &mut self.phase
             && *not_before <= now
+            && !mutant!(RestartGoesUnsaid)
         {
             *not_before = now + self.options.coordinator_ticks;
             self.tell_all(&Message::Resign(Announcement { epoch }), out);
@@ -519,7 +530,7 @@ impl Bully {
         let follows = match self.phase {
             // An election by hand goes on, unless there is somebody new; and who has won may have its epoch already.
             Phase::Electing { forced: true, .. } | Phase::Won { .. } => Some(living) > self.known,
-            Phase::Coordinating { epoch, .. } => living > epoch,
+            Phase::Coordinating { epoch, .. } => living > epoch || mutant!(OldEpochBelieved),
             Phase::Following { epoch } => living != epoch,
             _ => true,
         };
@@ -532,7 +543,9 @@ impl Bully {
     /// Steps down after a while without a majority: a connection that broke and stands again is no reason.
     fn watch_majority(&mut self, epoch: Ballot, out: &mut Out) {
         let alone_since = match self.phase {
-            Phase::Coordinating { alone_since, .. } if !self.is_eligible() => alone_since.or(Some(self.now)),
+            Phase::Coordinating { alone_since, .. } if !self.is_eligible() && !mutant!(KeepsLostMajority) => {
+                alone_since.or(Some(self.now))
+            }
             _ => None,
         };
         self.phase = Phase::Coordinating { epoch, alone_since };
@@ -571,4 +584,4 @@ impl Bully {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

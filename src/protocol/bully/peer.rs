@@ -9,7 +9,7 @@ use crate::protocol::types::{Ballot, NodeId};
 const LAST_WORDS_TICKS: u64 = 2;
 
 /// One other member, as seen from here.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Peer {
     /// When anything of it last arrived.
     heard: Option<u64>,
@@ -42,7 +42,7 @@ pub(super) struct Peer {
 impl Peer {
     /// Something of it has arrived. False if these are its last words, which count for nothing.
     pub(super) fn arrived(&mut self, now: u64) -> bool {
-        if now < self.dropped_until {
+        if now < self.dropped_until && !mutant!(LastWordsCount) {
             return false;
         }
         self.heard = Some(now);
@@ -101,7 +101,7 @@ impl Peer {
 
     /// Whether we hear each other.
     pub(super) fn is_linked(&self, now: u64, silence: u64) -> bool {
-        self.hears_us && self.is_heard(now, silence)
+        (self.hears_us || mutant!(HearsOneWay)) && self.is_heard(now, silence)
     }
 
     /// The epoch in which it coordinates, by its own fresh word.

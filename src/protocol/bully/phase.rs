@@ -6,7 +6,7 @@ use super::message::Rank;
 use crate::protocol::types::{Ballot, NodeId};
 
 /// What a node is doing about the coordinator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     /// Knows none.
     Looking {

@@ -2,8 +2,9 @@
 
 use super::*;
 
-mod properties;
-mod scripts;
+pub(crate) mod model;
+pub(crate) mod properties;
+pub(crate) mod scripts;
 mod show;
 mod world;
 

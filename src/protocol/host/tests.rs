@@ -239,3 +239,15 @@ pub(crate) fn a_node_in_service_stays_in_its_generation() {
     assert!(matches!(done[..], [Effect::Notify(Event::Ignored { .. })]), "{done:?}");
     assert_eq!(host.generation(), 1);
 }
+
+/// A promise of the log binds as one of single-decree Paxos does: forgotten within the generation in which others have
+/// heard of it, it would be given twice.
+#[test]
+fn who_followed_and_promised_an_epoch_moves_on() {
+    let mut durable = remembering(4, true, false);
+    durable.log.promised = Some(ballot(1, 2));
+    let options = Options { lab: true, strong: Some(strong::Options::default()), ..Options::default() };
+    let mut host = Host::new(node(1), Members::new((1..=3).map(node)).unwrap(), options, durable, 7);
+    effects(&mut host, Host::restart);
+    assert_eq!(host.generation(), 5);
+}

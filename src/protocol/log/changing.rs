@@ -11,7 +11,7 @@ use crate::protocol::quorum::Members;
 use crate::protocol::types::{Ballot, NodeId};
 
 /// A node that is brought up to date, to be a member then.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Newcomer {
     pub(super) node: NodeId,
     address: Arc<str>,
@@ -21,7 +21,7 @@ pub(super) struct Newcomer {
 }
 
 /// A node that was removed, and is to hear of that.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Removed {
     node: NodeId,
     address: Arc<str>,

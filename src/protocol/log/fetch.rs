@@ -7,7 +7,7 @@ use crate::protocol::Out;
 use crate::protocol::types::{Ballot, NodeId};
 
 /// Why a node fetches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
     /// To have the leader's log.
     Follow,
@@ -16,7 +16,7 @@ pub(super) enum Purpose {
 }
 
 /// What a node is fetching. Nothing of it is in its log before all of it is there.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Fetching {
     epoch: Ballot,
     from: NodeId,
@@ -33,7 +33,7 @@ pub(super) struct Fetching {
 }
 
 /// A snapshot, as far as it is here.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Part {
     slot: u64,
     hash: u64,

@@ -16,7 +16,7 @@ use crate::protocol::types::{Ballot, NodeId};
 const LATE_ENTRIES: u64 = 256;
 
 /// Phase 1: promises are collected.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Campaign {
     epoch: Ballot,
     promised: Tally,
@@ -30,7 +30,7 @@ pub(super) struct Campaign {
 }
 
 /// Phase 2: the epoch is ours.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Leading {
     pub(super) epoch: Ballot,
     began: Beginning,
@@ -48,7 +48,7 @@ pub(super) struct Leading {
 }
 
 /// One follower, as the leader sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Follower {
     holding: Holding,
     /// Its log is ours up to this slot; absent until it is synchronised.
@@ -69,7 +69,7 @@ pub(super) struct Follower {
 }
 
 /// Reads that wait for a majority to confirm that we still lead.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Round {
     number: u64,
     reads: Vec<u64>,

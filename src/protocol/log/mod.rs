@@ -204,7 +204,7 @@ pub enum Piece {
 }
 
 /// What can be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Options {
     /// Entries in one Accept, at most.
     pub batch_entries: usize,
@@ -249,7 +249,7 @@ impl Default for Options {
 pub const MAX_ROUND_LEAP: u64 = super::paxos::MAX_ROUND_LEAP;
 
 /// What the rest of the node must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Notice {
     /// A majority promised: this node leads the epoch.
     Established(Ballot),
@@ -281,7 +281,7 @@ pub enum Notice {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 enum Role {
     Follower,
     Candidate(Campaign),
@@ -289,7 +289,7 @@ enum Role {
 }
 
 /// One node's part in the log.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Log {
     id: NodeId,
     /// The members before the log says otherwise.

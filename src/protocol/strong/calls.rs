@@ -101,7 +101,7 @@ enum Order {
 }
 
 /// A client's command, at the node where it came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     order: Order,
     deadline_ticks: u64,
@@ -136,7 +136,7 @@ enum Place {
 }
 
 /// A client's read, at the node where it came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Read {
     deadline_ticks: u64,
     asked: Option<(Ballot, u64)>,

@@ -83,7 +83,7 @@ impl Default for Snapshots {
 }
 
 /// Election, log and services of one node, and the calls that wait.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Strong {
     id: NodeId,
     options: Options,
@@ -221,6 +221,9 @@ impl Strong {
             }
             if victory && !self.broken {
                 self.log.campaign(out);
+                if let Some(epoch) = self.log.memory().promised.filter(|_| mutant!(VictoryIsAuthority)) {
+                    self.bully.established(epoch, out);
+                }
                 // A node alone has its epoch at once: the election must hear of that before it is asked who coordinates.
                 continue;
             }

@@ -80,7 +80,7 @@ fn shape(count: u32, links: &[(u32, u32)], core: &[u32]) {
 }
 
 #[test]
-fn all_up() {
+pub(crate) fn all_up() {
     for seed in 0..SEEDS {
         for count in [1, 2, 3, 4, 5, 7] {
             let mut world = cluster(count, seed);
@@ -95,7 +95,7 @@ fn all_up() {
 }
 
 #[test]
-fn the_coordinator_dies_and_another_takes_over() {
+pub(crate) fn the_coordinator_dies_and_another_takes_over() {
     for seed in 0..SEEDS {
         for silently in [false, true] {
             for count in [3, 5, 7] {
@@ -115,7 +115,7 @@ fn the_coordinator_dies_and_another_takes_over() {
 }
 
 #[test]
-fn one_is_down_from_the_start() {
+pub(crate) fn one_is_down_from_the_start() {
     for seed in 0..SEEDS {
         let mut world = cluster(5, seed);
         world.crash(node(8004), true);
@@ -125,7 +125,7 @@ fn one_is_down_from_the_start() {
 
 /// One node hears nobody, or is heard by nobody; before there is a coordinator or after, be it itself or not.
 #[test]
-fn deaf_and_mute_nodes() {
+pub(crate) fn deaf_and_mute_nodes() {
     for seed in 0..SEEDS {
         for deaf in [true, false] {
             for victim in 0..5 {
@@ -148,7 +148,7 @@ fn deaf_and_mute_nodes() {
 }
 
 #[test]
-fn the_highest_id_comes_and_goes() {
+pub(crate) fn the_highest_id_comes_and_goes() {
     for seed in 0..SEEDS {
         for silently in [true, false] {
             let mut world = cluster(5, seed);
@@ -170,19 +170,19 @@ fn the_highest_id_comes_and_goes() {
 }
 
 #[test]
-fn ring() {
+pub(crate) fn ring() {
     shape(5, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)], &[0, 1, 2, 3, 4]);
     shape(5, &[(0, 3), (3, 1), (1, 4), (4, 2), (2, 0)], &[0, 1, 2, 3, 4]);
 }
 
 #[test]
-fn bridge() {
+pub(crate) fn bridge() {
     shape(5, &[(0, 1), (3, 4), (2, 0), (2, 1), (2, 3), (2, 4)], &[0, 1, 2, 3, 4]);
     shape(5, &[(1, 2), (3, 4), (0, 1), (0, 2), (0, 3), (0, 4)], &[0, 1, 2, 3, 4]);
 }
 
 #[test]
-fn chain() {
+pub(crate) fn chain() {
     shape(3, &[(0, 1), (1, 2)], &[0, 1, 2]);
     shape(3, &[(1, 2), (2, 0)], &[0, 1, 2]);
     // The ends of the longer one hear no majority; they follow whom their neighbour follows if that one hears it.
@@ -190,7 +190,7 @@ fn chain() {
 }
 
 #[test]
-fn star() {
+pub(crate) fn star() {
     for centre in 0..5 {
         let links: Vec<(u32, u32)> = (0..5).filter(|&leaf| leaf != centre).map(|leaf| (centre, leaf)).collect();
         shape(5, &links, &[0, 1, 2, 3, 4]);
@@ -198,14 +198,14 @@ fn star() {
 }
 
 #[test]
-fn a_minority_is_cut_off() {
+pub(crate) fn a_minority_is_cut_off() {
     shape(5, &[(0, 1), (1, 2), (0, 2), (3, 4)], &[0, 1, 2]);
     shape(5, &[(4, 1), (1, 2), (4, 2), (3, 0)], &[1, 2, 4]);
 }
 
 /// Nobody has a majority: then there is no coordinator at all. It comes back.
 #[test]
-fn quorum_loss_and_back() {
+pub(crate) fn quorum_loss_and_back() {
     for seed in 0..SEEDS {
         let mut world = cluster(5, seed);
         let all = world.ids();
@@ -230,7 +230,7 @@ fn quorum_loss_and_back() {
 /// An election, from the death of the coordinator until all follow the next, costs at most c·n² messages, and less than
 /// 100 ms when messages take no time.
 #[test]
-fn an_election_is_short_and_cheap() {
+pub(crate) fn an_election_is_short_and_cheap() {
     for seed in 0..SEEDS {
         for count in [3, 5, 7, 9] {
             let mut world = cluster(count, seed);
@@ -253,7 +253,7 @@ fn an_election_is_short_and_cheap() {
 
 /// The network changes its shape again and again. Whenever it is whole, everybody soon follows one coordinator.
 #[test]
-fn any_sequence_of_cuts_and_crashes_heals() {
+pub(crate) fn any_sequence_of_cuts_and_crashes_heals() {
     for seed in 0..10 * SEEDS {
         let mut world = cluster(5, seed);
         let all = world.ids();

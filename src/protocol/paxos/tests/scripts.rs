@@ -1,6 +1,27 @@
 //! The scenarios: one script each in `tests/scripts/paxos`, which tells what it shows.
 //!
 //! `UPDATE_GOLDENFILES=1 cargo test --lib paxos::tests::scripts` writes the outputs anew, to be read as a diff.
+//!
+//! The scenarios that public courses test Paxos with (MIT's 6.824, the University of Washington's dslabs), and where
+//! they are here:
+//!
+//! | there | here |
+//! |---|---|
+//! | single proposer | `basic_agreement` |
+//! | many proposers, same value; different values | `many_proposers_same_value`, `many_proposers_different_values` |
+//! | out-of-order instances; many instances | `out_of_order_instances`, `instances_are_independent` |
+//! | deaf proposer | `deaf_proposer` |
+//! | minority proposal ignored | `minority_proposal_ignored` |
+//! | progress in majority; no progress in minority | `minority_down`, `majority_down_is_unavailable` |
+//! | no decision if partitioned, decision in majority partition, all agree after full heal | `minority_side_cannot_decide` |
+//! | one peer switches partitions | `one_peer_switches_partitions` |
+//! | RPC counts aren't too high; message count | `basic_agreement`, `thrifty_asks_no_more_than_a_majority` |
+//! | crashes and restarts | `promise_survives_crash`, `acceptance_survives_crash`, `ballot_not_reused_after_crash` |
+//! | unreliable network, constant repartitioning, many requests | the simulation: `crate::sim` |
+//! | search of all states | `super::model` |
+//! | forgetting, Done and Max | none: an instance is kept for good, and a full node says so (`full_node_refuses`) |
+//!
+//! What they test of a replicated service on top (clients, exactly once, garbage collection) is the log's.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,9 +77,11 @@ scripts! {
     maximum_ballot_does_not_poison
     message_of_an_earlier_generation_is_ignored
     minority_down
+    minority_proposal_ignored
     minority_side_cannot_decide
     node_that_was_down_follows_the_restart
     notes_may_be_lost
+    one_peer_switches_partitions
     out_of_order_instances
     preempted_is_definite
     promise_survives_crash
