@@ -3,6 +3,16 @@
 use super::list;
 use crate::lab::trace::{Event, Kind, Trace};
 
+/// The same, if the entry is not the empty one by which its epoch began.
+pub(super) fn tell_of_a_call(trace: &Trace) -> Option<Vec<String>> {
+    let accepts = || trace.events.iter().filter(|event| event.is(Kind::Send, "log.accept"));
+    let carries = |event: &&Event| event.about.entries.is_some_and(|count| count > 0);
+    let last = accepts().rev().find(carries)?;
+    let of_epoch = accepts().filter(carries).filter(|event| event.about.ballot == last.about.ballot);
+    let began = of_epoch.filter_map(|event| event.about.counter).min()?;
+    if last.about.counter? > began { tell(trace) } else { None }
+}
+
 /// The paragraphs about the last entry that a trace shows on its way; `None` if it shows none.
 #[must_use]
 pub fn tell(trace: &Trace) -> Option<Vec<String>> {

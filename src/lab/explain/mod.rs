@@ -17,13 +17,16 @@ use story::Story;
 /// The width that texts are wrapped to.
 pub const WIDTH: usize = 80;
 
-/// Tells what a trace shows: the last decision in it, or else the last change of leader, or else the last write to the
-/// log. `None` if it shows none of these.
+/// Tells what a trace shows: the last decision in it, or else the last change of leader and the last write to the log
+/// after it. `None` if it shows none of these.
 #[must_use]
 pub fn tell(trace: &Trace) -> Option<Vec<String>> {
     let paragraphs = match Story::of(trace) {
         Some(story) => single::tell(&story),
-        None => leader::tell(trace).or_else(|| entry::tell(trace))?,
+        None => match leader::tell(trace) {
+            Some(told) => told.into_iter().chain(entry::tell_of_a_call(trace).unwrap_or_default()).collect(),
+            None => entry::tell(trace)?,
+        },
     };
     Some(paragraphs.iter().flat_map(|paragraph| wrap(paragraph, WIDTH)).collect())
 }
