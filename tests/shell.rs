@@ -241,9 +241,9 @@ fn usage_errors_end_with_2_and_say_where_and_how() {
     for args in [&["--nodes", "0"][..], &["--nodes", "10"], &["--base-port", "65534"], &["-c", "status", "-f", "x"]] {
         Shell::bare().with(args).run("").ended_with(2);
     }
-    let ran = Shell::bare().with(["status"]).run("");
+    let ran = Shell::bare().with(["leader"]).run("");
     ran.ended_with(2);
-    ran.complains(&["synod -c 'status"]);
+    ran.complains(&["synod -c 'leader"]);
     let ran = place.shell().with(["-f", "/no/such/file"]).run("");
     ran.ended_with(2);
     ran.complains(&["/no/such/file"]);
