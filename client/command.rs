@@ -5,6 +5,7 @@
 //! it holds. [`Command`]'s `Display` is the canonical spelling and parses back to the same command.
 
 pub(crate) mod help;
+pub(crate) mod overlay;
 pub(crate) mod services;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod command;
 mod console;
 mod credentials;
 mod execute;
+mod overlay;
 mod scenario;
 mod serve;
 mod shell;

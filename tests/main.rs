@@ -6,6 +6,7 @@
 //! - [`races`]: do the four textbook races end as the textbook says, the same way every time, and leave no gate behind?
 //! - [`shell`]: what do the shell's commands print, and with which exit code does a script end?
 //! - [`services`]: files, board, keys and locks from the shell: is anything lost or done twice when the leader dies?
+//! - [`overlays`]: does a hash table keep its keys while nodes leave, die and join? What do flooding and an index find?
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
@@ -30,6 +31,7 @@ mod failures;
 mod fuzz;
 mod generations;
 mod histories;
+mod overlays;
 mod python;
 mod races;
 mod services;

@@ -1,5 +1,6 @@
 //! What the shell says about itself: one table that drives `help`, hints, completion and the parser's choice.
 
+mod overlay;
 mod services;
 
 use super::Race;
@@ -52,8 +53,8 @@ pub(crate) struct Help {
 /// Every command, in the order in which `help` lists them.
 pub(crate) const COMMANDS: &[Help] = &all();
 
-const fn all() -> [Help; LAB.len() + services::SERVICES.len() + SHELL.len()] {
-    let mut all = [LAB[0]; LAB.len() + services::SERVICES.len() + SHELL.len()];
+const fn all() -> [Help; LAB.len() + services::SERVICES.len() + overlay::OVERLAYS.len() + SHELL.len()] {
+    let mut all = [LAB[0]; LAB.len() + services::SERVICES.len() + overlay::OVERLAYS.len() + SHELL.len()];
     let mut at = 0;
     while at < all.len() {
         // Iterators are not for constants yet.
@@ -62,8 +63,10 @@ const fn all() -> [Help; LAB.len() + services::SERVICES.len() + SHELL.len()] {
             LAB[at]
         } else if behind < services::SERVICES.len() {
             services::SERVICES[behind]
+        } else if behind < services::SERVICES.len() + overlay::OVERLAYS.len() {
+            overlay::OVERLAYS[behind - services::SERVICES.len()]
         } else {
-            SHELL[behind - services::SERVICES.len()]
+            SHELL[behind - services::SERVICES.len() - overlay::OVERLAYS.len()]
         };
         at += 1;
     }

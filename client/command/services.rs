@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::overlay::{Overlay, OverlayCommand};
 use super::usage::{UsageError, shown};
 use super::words::{self, Shape};
 use super::{Arguments, Literal, MAX_SLEEP, Port, decimal_seconds, to_duration};
@@ -30,6 +31,7 @@ pub(crate) enum ServiceVerb {
     Unlock,
     Locks,
     Outcome,
+    Overlay(Overlay),
 }
 
 /// One thing to do with a service.
@@ -122,6 +124,8 @@ pub(crate) enum Service {
     Locks,
     /// Say what became of a write.
     Outcome(String),
+    /// Use an overlay.
+    Overlay(OverlayCommand),
 }
 
 /// How long a lock is held if nobody says for how long.
@@ -164,6 +168,7 @@ impl fmt::Display for Service {
             Self::Unlock { name, owner: Some(owner) } => write!(f, "unlock {} {}", word_of(name), word_of(owner)),
             Self::Locks => f.write_str("locks"),
             Self::Outcome(request) => one(f, "outcome", request),
+            Self::Overlay(command) => command.fmt(f),
         }
     }
 }
@@ -191,7 +196,7 @@ fn lock(
 }
 
 /// `text` as one word that means it, where a word is a text and never a number.
-fn word_of(text: &str) -> String {
+pub(super) fn word_of(text: &str) -> String {
     let bare = !text.is_empty()
         && text != "--"
         && !text.starts_with(['"', '\''])
@@ -245,6 +250,7 @@ impl Arguments<'_> {
             }
             ServiceVerb::Locks => Service::Locks,
             ServiceVerb::Outcome => Service::Outcome(self.text("request")?),
+            ServiceVerb::Overlay(overlay) => Service::Overlay(self.overlay(overlay)?),
         };
         self.end()?;
         Ok(service)
@@ -294,7 +300,7 @@ impl Arguments<'_> {
     }
 
     /// One word that is a text, whatever it looks like.
-    fn text(&mut self, what: &str) -> Result<String, UsageError> {
+    pub(super) fn text(&mut self, what: &str) -> Result<String, UsageError> {
         self.value(what).map(text_of)
     }
 
@@ -331,7 +337,7 @@ impl Arguments<'_> {
     }
 
     /// One of these words, in any case.
-    fn keyword(&mut self, known: &[&'static str]) -> Result<&'static str, UsageError> {
+    pub(super) fn keyword(&mut self, known: &[&'static str]) -> Result<&'static str, UsageError> {
         let word = self.words.next();
         known.iter().copied().find(|known| word.is_some_and(|word| word.is(known))).ok_or_else(|| {
             let known: Vec<String> = known.iter().map(|known| format!("'{known}'")).collect();
@@ -339,7 +345,7 @@ impl Arguments<'_> {
         })
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.words.rest().trim_start().is_empty()
     }
 }

@@ -1,5 +1,7 @@
 //! Every mutant is killed, and the unmutated code survives what kills them.
 
+mod overlays;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,7 +86,7 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
 fn examine(mutant: Mutant) -> Row {
     let found = |range| (0..SEEDS).find_map(|at| simulate(Some(mutant), range, at).map(|rule| (at + 1, rule)));
     let seeds = match mutant.finder() {
-        Finder::Scripts => Vec::new(),
+        Finder::Scripts | Finder::Overlays => Vec::new(),
         Finder::Seeds | Finder::SeedsByDisk => (0..RANGES).into_par_iter().map(found).collect(),
     };
     Row { mutant, seeds, scripts: failing_scripts(Some(mutant)) }
@@ -147,7 +149,8 @@ fn table(rows: &[Row]) -> String {
 /// The table goes to the terminal itself: `cargo test` would swallow what is printed.
 #[test]
 fn every_mutant_is_killed() {
-    let rows: Vec<Row> = Mutant::ALL.par_iter().map(|&mutant| examine(mutant)).collect();
+    let ours = Mutant::ALL.par_iter().filter(|mutant| mutant.finder() != Finder::Overlays);
+    let rows: Vec<Row> = ours.map(|&mutant| examine(mutant)).collect();
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "\n{} mutants, {RANGES} ranges of seeds\n{}", rows.len(), table(&rows)).unwrap();
     let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();

@@ -12,6 +12,7 @@
 
 pub(crate) mod core;
 pub mod driver;
+pub(crate) mod overlay;
 mod scribe;
 pub mod status;
 
@@ -140,7 +141,13 @@ impl Node {
             })
         };
         let seed = random()?;
-        let host = Host::new(id, ids, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
+        let host = Host::new(
+            id,
+            ids,
+            host::Options { lab, paxos, strong: Some(strong), overlay: Some(Default::default()) },
+            durable,
+            seed,
+        );
         let (inbox, inputs) = channel();
         let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;

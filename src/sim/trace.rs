@@ -246,6 +246,7 @@ impl About {
             Message::Bully(message) => Self::new("Bully", None, format!("{message:?}")),
             Message::Log(message) => Self::new("Log", None, format!("{message:?}")),
             Message::Strong(message) => Self::new("Call", None, format!("{message:?}")),
+            Message::Overlay(message) => Self::new("Overlay", None, format!("{message:?}")),
             Message::Elsewhere => Self::new("Elsewhere", None, "Elsewhere".to_owned()),
         };
         Self { message: Some(id), peer: Some(peer), ..about }
@@ -311,6 +312,7 @@ impl About {
                 Self::new("Decide", Some(*ballot), format!("decided {value} in {instance}, learned in {ballot}"))
             }
             Record::Log(record) => Self::new("Log", None, format!("{record:?}")),
+            Record::Overlay(record) => Self::new("Overlay", None, format!("{record:?}")),
             Record::Generation { generation, .. } => {
                 Self::new("Generation", None, format!("everything is forgotten: generation {generation}"))
             }
@@ -333,6 +335,9 @@ impl About {
             }
             Notice::Replied { request, result } => {
                 Self::new("Replied", None, format!("client {} is answered: {result:?}", request.0))
+            }
+            Notice::Found { request, result } => {
+                Self::new("Found", None, format!("client {} is answered: {result:?}", request.0))
             }
             Notice::Readable { request, result } => {
                 Self::new("Readable", None, format!("client {} may read: {result:?}", request.0))
