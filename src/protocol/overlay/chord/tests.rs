@@ -82,7 +82,8 @@ fn misfits(net: &Net<Chord>) -> Vec<String> {
     let ring = ring_of(net);
     let before: BTreeMap<Position, Position> =
         ring.points().map(|point| (ring.after(point.at).unwrap().at, point.at)).collect();
-    let mut misfits = Vec::new();
+    let looking = net.running().filter(|(_, node)| matches!(node.phase(), Phase::Joining { .. }));
+    let mut misfits: Vec<String> = looking.map(|(id, _)| format!("{id} has no place yet")).collect();
     for (id, node) in net.running().filter(|(_, node)| *node.phase() == Phase::Joined) {
         for table in node.virtuals() {
             if table.successors.first().copied() != ring.after(table.at) {

@@ -13,6 +13,7 @@ use super::Flood;
 use crate::protocol::overlay::{Call, Failure, Key, Options};
 use crate::protocol::types::Value;
 use crate::sim::overlay::net::{Net, Outcome, id};
+use crate::sim::overlay::script::Scripted;
 
 fn cluster(nodes: u32, seed: u64) -> Net<Flood> {
     let mut net = Net::new(Options::default(), seed);
@@ -100,27 +101,16 @@ pub(crate) fn a_query_costs_no_more_than_the_links() {
     let mut net = cluster(40, 3);
     set(&mut net, 1, "a", "1").unwrap();
     let links: usize = net.running().map(|(_, node)| node.neighbours().count()).sum();
-    net.run(1);
-    // Between two greetings.
+    net.watch = Some(|_, _, message| <Flood as Scripted>::shown(message));
     for on in [7, 20, 33] {
-        while !quiet(&mut net) {}
-        let before = net.delivered;
-        let request = net.call(id(on), Call::Get { key: key("a") }, 500);
-        net.run(20);
-        let cost = net.delivered - before;
-        let answer = net.take(request).unwrap().unwrap();
-        assert!(cost as usize <= links + 40 + 2, "{cost} messages on {links} links");
+        net.shown.clear();
+        let answer = net.ask(id(on), Call::Get { key: key("a") }, 500).unwrap();
+        let cost = net.shown.len();
+        assert!(cost > 30 && cost <= links + 1, "{cost} messages on {links} links");
         let seen: BTreeSet<_> = answer.hops.iter().collect();
         assert!(seen.len() == answer.hops.len() && answer.hops.len() <= 8, "{:?}", answer.hops);
         assert_eq!((answer.hops[0], *answer.hops.last().unwrap()), (id(on), id(1)));
     }
-}
-
-/// Whether nobody is being greeted for a while: then what is delivered belongs to a query.
-fn quiet(net: &mut Net<Flood>) -> bool {
-    let before = net.delivered;
-    net.run(5);
-    net.delivered == before
 }
 
 /// What is farther away than the time to live is not found.
