@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use rayon::iter::Either;
 use rayon::prelude::*;
-use synod::sim::{Fault, Options, Report, Tally, Violation, run};
+use synod::sim::{Fault, Options, Protocol, Report, Tally, Violation, run};
 
 /// Steps a second on one core that the simulation must reach.
 const GOAL: f64 = 500_000.0;
@@ -80,7 +80,8 @@ fn measure(args: &Args) -> Result<(), String> {
     let mut tally = Tally::default();
     all.iter().for_each(|report| tally += report.tally);
     let faults = Fault::ALL.into_iter().map(|fault| (fault.name(), tally.of(fault)));
-    let counts: Vec<String> = faults.chain(tally.named()).map(|(name, count)| format!("{name} {count}")).collect();
+    let counts: Vec<String> =
+        faults.chain(tally.named(Protocol::Paxos)).map(|(name, count)| format!("{name} {count}")).collect();
     println!("violations 0; {}", counts.join("; "));
     Ok(())
 }

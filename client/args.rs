@@ -15,7 +15,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use synod::history::Options as CheckOptions;
-use synod::sim::{Filter, MAX_NODES, Options, Protocol};
+use synod::sim::{Filter, MAX_NODES, Protocol};
 
 use crate::command::help;
 
@@ -71,9 +71,9 @@ pub(crate) enum Action {
 /// Which simulated clusters to run.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct SimArgs {
-    /// The protocol whose clients ask, and whose invariants are checked: paxos [default: all there are].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) protocol: Option<Protocol>,
+    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services).
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub(crate) protocol: Protocol,
 
     /// How many seeds to run, counted from --seed [default: 1 if a seed is given, else 1000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -87,9 +87,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_NODES)))]
     pub(crate) nodes: Option<u32>,
 
-    /// How many protocol steps things go wrong, before the clusters heal.
-    #[arg(long, value_name = "K", default_value_t = Options::default().steps)]
-    pub(crate) steps: u64,
+    /// How many protocol steps things go wrong, before the clusters heal [default: 1500; of the log 6000].
+    #[arg(long, value_name = "K")]
+    pub(crate) steps: Option<u64>,
 
     /// What may go wrong: all, none, or names with commas between them; crash=2..3 is the third crash only.
     #[arg(long, value_name = "LIST", default_value_t = Filter::default())]

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::error;
 use rayon::prelude::*;
 use synod::sim::shrink::{Shrunk, shrink};
-use synod::sim::{Fault, Options, Report, Tally, Violation, run as run_seed, traced};
+use synod::sim::{Fault, Options, Protocol, Report, Tally, Violation, run as run_seed, traced};
 
 use crate::args::SimArgs;
 use crate::shell::Status;
@@ -37,7 +37,8 @@ pub(crate) fn run(args: &SimArgs) -> Status {
 }
 
 fn try_run(args: &SimArgs, out: &mut impl Write) -> io::Result<Status> {
-    let options = Options { protocol: args.protocol, nodes: args.nodes, steps: args.steps, faults: args.faults };
+    let steps = args.steps.unwrap_or_else(|| args.protocol.steps());
+    let options = Options { protocol: args.protocol, nodes: args.nodes, steps, faults: args.faults };
     let first = args.seed.unwrap_or(0);
     let seeds = args.seeds.unwrap_or_else(|| if args.seed.is_some() { 1 } else { DEFAULT_SEEDS });
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|at| format!("simulation {at}")).build();
@@ -46,7 +47,7 @@ fn try_run(args: &SimArgs, out: &mut impl Write) -> io::Result<Status> {
     match pool.install(|| run_seeds(first, seeds, options)) {
         Ok(sum) => {
             let seconds = since.elapsed().as_secs_f64();
-            write!(out, "{}", table(&sum, seconds, pool.current_num_threads()))?;
+            write!(out, "{}", table(&sum, options.protocol, seconds, pool.current_num_threads()))?;
             if let Some(hash) = sum.only_hash {
                 writeln!(out, "trace hash: {hash:016x}")?;
             }
@@ -121,7 +122,7 @@ fn run_seeds(first: u64, seeds: u64, options: Options) -> Result<Sum, Violation>
     Ok(sum)
 }
 
-fn table(sum: &Sum, seconds: f64, cores: usize) -> String {
+fn table(sum: &Sum, protocol: Protocol, seconds: f64, cores: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["what went wrong", "times", "what was done", "times"]);
@@ -132,7 +133,7 @@ fn table(sum: &Sum, seconds: f64, cores: usize) -> String {
     }
     let rate = sum.steps as f64 / seconds.max(1e-9) / cores.min(usize::try_from(sum.seeds).unwrap_or(cores)) as f64;
     let totals = [("seeds", sum.seeds), ("protocol steps", sum.steps), ("ticks", sum.ticks)];
-    let mut right = totals.into_iter().chain(sum.tally.named()).map(|(name, count)| (name, count.to_string()));
+    let mut right = totals.into_iter().chain(sum.tally.named(protocol)).map(|(name, count)| (name, count.to_string()));
     let left: Vec<_> = Fault::ALL.into_iter().map(|fault| (fault.name(), sum.tally.of(fault).to_string())).collect();
     let mut left = left.into_iter();
     loop {
@@ -155,7 +156,6 @@ fn tell(out: &mut impl Write, options: Options, violation: Violation, file: Opti
     let Shrunk { options, violation, runs } = shrink(options, violation);
     let file = file.unwrap_or_else(|| PathBuf::from(format!("sim-{seed}.jsonl")));
     let nodes = write_trace(seed, options, &file)?;
-    let protocol = options.protocol.map_or_else(String::new, |protocol| format!(" --protocol {protocol}"));
     writeln!(
         out,
         "The smallest run found, of {runs} tried, breaks the same after {} steps:\n  does not: {}",
@@ -164,8 +164,8 @@ fn tell(out: &mut impl Write, options: Options, violation: Violation, file: Opti
     writeln!(out, "What happened in it is in {}. It runs again with", file.display())?;
     writeln!(
         out,
-        "  synod sim{protocol} --seed {seed} --nodes {nodes} --steps {} --faults {}",
-        options.steps, options.faults
+        "  synod sim --protocol {} --seed {seed} --nodes {nodes} --steps {} --faults {}",
+        options.protocol, options.steps, options.faults
     )
 }
 

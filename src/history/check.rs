@@ -104,6 +104,12 @@ pub fn check(history: &History, options: Options) -> Result<Report, CheckError> 
     Ok(Report { trials })
 }
 
+/// The same on the calling thread, with this budget for each object.
+pub(crate) fn check_alone(history: &History, budget: u64) -> Report {
+    let trials = history.objects().iter().map(|(object, operations)| try_object(object, operations, budget));
+    Report { trials: trials.collect() }
+}
+
 fn try_object(object: &Object, operations: &[Operation], budget: u64) -> Trial {
     match object.kind {
         Kind::Decision => try_model(&Decision, object, operations, budget),

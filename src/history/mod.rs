@@ -60,6 +60,7 @@ mod witness;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub(crate) use check::check_alone;
 pub use check::{Options, Report, Trial, Verdict, check};
 pub use event::{Answer, Event, Kind, Object, Op, Post};
 pub use file::{ReadError, VERSION};

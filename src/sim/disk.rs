@@ -1,10 +1,13 @@
-//! A simulated disk: keeps what was synced, and of the rest what chance leaves; tears, rots, and can be put back.
+//! A simulated disk: keeps what was synced, and of the rest what chance leaves; tears, rots, and can be put back or lost.
 //!
 //! It stands for [`crate::store::sqlite`], and notices what that notices:
 //!
 //! - *torn*: the write-ahead log ends in a record that is only half there. Nobody relied on it, since it was not synced:
 //!   recovery cuts it off. (SQLite keeps a whole batch or nothing of it; this disk may keep a part, which is harder.)
 //! - *rotten*: a row's checksum does not fit. The node refuses to start: it must not vote with what it half remembers.
+//!   If it is one of the replicated log's, the node starts with an empty log, and knows that it may not vote: the others
+//!   repair it.
+//! - *wiped*: all is gone. Single-decree Paxos has no defence; the log has: a node without a memory does not vote.
 //! - *stale*: an old copy of the directory was put back, or the directory was wiped. Every row is in order, so **the store
 //!   cannot notice**, and an acceptor that has forgotten a promise can make two values chosen. The same holds for damage
 //!   inside SQLite's write-ahead log: it takes the log to end there. So [`super::faults::Fault::Stale`] is off unless
@@ -33,6 +36,26 @@ pub struct Disk {
 struct Frame {
     record: Record,
     checksum: u64,
+}
+
+/// What a node that starts finds on its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// The records that have become durable by it, each with its generation.
+    pub records: Vec<(u64, Record)>,
+    /// Whether a torn tail was cut off.
+    pub cut: bool,
+    /// Whether the log was damaged: nothing of it is left.
+    pub distrusted: bool,
+}
+
+/// What damage leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rot {
+    /// The node does not start any more.
+    Fatal,
+    /// It starts without a log, and takes no part in quorums.
+    Log,
 }
 
 /// A synced record is not what was written.
@@ -66,8 +89,13 @@ impl Disk {
                 void = at;
             }
         }
-        // A generation makes all earlier records void, and the store deletes them.
+        // A generation makes all earlier records void, and the store deletes them, but for one.
+        let stays = |frame: &Frame| void > 0 && matches!(frame.record, Record::Log(log::memory::Record::Prove));
+        let proven = void > 0 && self.durable.log.proven && !self.frames[void..].iter().any(stays);
         self.frames.drain(..void);
+        if proven {
+            self.frames.insert(1, Frame::new(Record::Log(log::memory::Record::Prove)));
+        }
         self.synced = self.frames.len();
         kept
     }
@@ -83,16 +111,21 @@ impl Disk {
         }
     }
 
-    /// A synced record is damaged; returns whether there was one.
-    pub(super) fn rot(&mut self, fortune: &mut Fortune) -> bool {
+    /// A synced record is damaged; returns what that means, or nothing if there was none.
+    pub(super) fn rot(&mut self, fortune: &mut Fortune) -> Option<Rot> {
         if self.synced == 0 {
-            return false;
+            return None;
         }
         // Many of the records have been superseded; the last has not. The cast cannot cut: it is below a length.
         let last = self.synced - 1;
         let at = if fortune.is_one_of(2) { last } else { fortune.within(0..=last as u64) as usize };
         self.frames[at].damage();
-        true
+        Some(if matches!(self.frames[at].record, Record::Log(_)) { Rot::Log } else { Rot::Fatal })
+    }
+
+    /// All is gone.
+    pub(super) fn wipe(&mut self) {
+        *self = Self::default();
     }
 
     /// An old copy of the disk is put back; returns whether it differs from what was there.
@@ -106,19 +139,33 @@ impl Disk {
     }
 
     /// What a node that starts now finds; a torn tail is cut off. From here on all of it is durable: it will be relied
-    /// on. Tells the records that have become so, and whether a tail was cut.
+    /// on.
     ///
     /// # Errors
-    /// A synced record is damaged: the node must not start.
-    pub fn recover(&mut self) -> Result<(Vec<(u64, Record)>, bool), Damaged> {
-        if let Some(at) = self.frames[..self.synced].iter().position(|frame| !frame.is_sound()) {
-            return Err(Damaged { at });
-        }
-        let sound = self.frames.iter().position(|frame| !frame.is_sound());
+    /// A synced record is damaged that is not the log's: the node must not start.
+    pub fn recover(&mut self) -> Result<Recovered, Damaged> {
+        let mut damaged = self.frames[..self.synced].iter().enumerate().filter(|(_, frame)| !frame.is_sound());
+        let distrusted = match damaged.next() {
+            Some((at, frame)) if !matches!(frame.record, Record::Log(_)) => return Err(Damaged { at }),
+            found => found.is_some(),
+        };
+        let sound = self.frames[self.synced..].iter().position(|frame| !frame.is_sound());
         if let Some(end) = sound {
-            self.frames.truncate(end);
+            self.frames.truncate(self.synced + end);
         }
-        Ok((self.sync(), sound.is_some()))
+        let records = self.sync();
+        if distrusted {
+            self.distrust();
+            return Ok(Recovered { records: Vec::new(), cut: sound.is_some(), distrusted });
+        }
+        Ok(Recovered { records, cut: sound.is_some(), distrusted })
+    }
+
+    /// Nothing of the log can be trusted, and the node is to know that also the next time.
+    fn distrust(&mut self) {
+        self.frames.retain(|frame| !matches!(frame.record, Record::Log(_)));
+        self.synced = self.frames.len();
+        (self.durable.log, self.durable.log_damaged) = (log::memory::Memory::default(), true);
     }
 
     /// As [`Disk::recover`], by a store that trusts its disk. For the test that shows why it must not.
@@ -230,8 +277,8 @@ mod tests {
         for survive in 0..5 {
             let mut disk = disk();
             disk.lose(survive, false);
-            let (kept, cut) = disk.recover().unwrap();
-            assert_eq!((kept.len(), cut), (survive.min(3), false));
+            let Recovered { records, cut, .. } = disk.recover().unwrap();
+            assert_eq!((records.len(), cut), (survive.min(3), false));
             assert_eq!(promised(&disk), Some(1 + survive.min(3) as u64));
         }
     }
@@ -240,12 +287,12 @@ mod tests {
     fn a_torn_record_is_cut_and_the_next_one_stands() {
         let mut disk = disk();
         disk.lose(1, true);
-        let (kept, cut) = disk.recover().unwrap();
-        assert_eq!((kept.len(), cut, promised(&disk)), (1, true, Some(2)));
+        let Recovered { records, cut, .. } = disk.recover().unwrap();
+        assert_eq!((records.len(), cut, promised(&disk)), (1, true, Some(2)));
         disk.write(&promise(9));
         disk.sync();
         disk.lose(0, true);
-        assert_eq!(disk.recover(), Ok((Vec::new(), false)));
+        assert_eq!(disk.recover(), Ok(Recovered { records: Vec::new(), cut: false, distrusted: false }));
         assert_eq!(promised(&disk), Some(9));
     }
 
@@ -263,10 +310,10 @@ mod tests {
             let mut disk = Disk::default();
             disk.write(&record);
             disk.sync();
-            assert!(disk.rot(&mut fortune()));
+            assert_eq!(disk.rot(&mut fortune()), Some(Rot::Fatal));
             assert_eq!(disk.recover(), Err(Damaged { at: 0 }), "{record:?}");
         }
-        assert!(!Disk::default().rot(&mut fortune()));
+        assert_eq!(Disk::default().rot(&mut fortune()), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub enum Fault {
     /// A message is lost; each direction of each link has a rate of its own. Each message.
     Loss,
-    /// A message arrives twice. Each message.
+    /// A message arrives twice. Each message, but for a client's call on its way to the leader: that is sent once.
     Duplication,
     /// A message takes longer, now and then very much. Each message.
     Delay,
@@ -45,6 +45,9 @@ pub enum Fault {
     Clock,
     /// The lab is restarted, most of its nodes at once: a new generation. Each tick.
     Restart,
+    /// The disk is lost, and the node comes back with an empty one. Each crash of a node with a replicated log, as long
+    /// as a majority is left that may vote, and nothing is lost that the others lack (see [`super::check::log`]).
+    Wipe,
 }
 
 impl Fault {
@@ -63,9 +66,10 @@ impl Fault {
         Self::Sync,
         Self::Clock,
         Self::Restart,
+        Self::Wipe,
     ];
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Its name, as `--faults` takes it.
     #[must_use]
@@ -84,6 +88,7 @@ impl Fault {
             Self::Sync => "sync",
             Self::Clock => "clock",
             Self::Restart => "restart",
+            Self::Wipe => "wipe",
         }
     }
 
@@ -96,7 +101,7 @@ impl Fault {
             Self::Pause | Self::Clock => 6,
             Self::Crash => 12,
             Self::Tear => 600,
-            Self::Rot => 150,
+            Self::Rot | Self::Wipe => 150,
             Self::Stale => 300,
             Self::Restart => 3,
         }
@@ -226,11 +231,17 @@ pub(super) struct Fortune(u64);
 impl Chances {
     /// A swarm: each fault is off in half of the seeds.
     pub(super) fn draw(rng: &mut Pcg64Mcg, filter: Filter) -> Self {
+        // Faults that were added later draw apart, so that all earlier seeds still give the runs that they gave.
+        let mut apart = Pcg64Mcg::seed_from_u64(rng.clone().random());
         let rates = Fault::ALL.map(|fault| {
+            let rng = if fault >= Fault::Wipe { &mut apart } else { &mut *rng };
             let (on, rate) = (rng.random_bool(0.5), rng.random_range(1..=fault.most()));
             if on && filter.window(fault) != (0, 0) { rate } else { 0 }
         });
-        let streams = Fault::ALL.map(|_| Pcg64Mcg::seed_from_u64(rng.random()));
+        let streams = Fault::ALL.map(|fault| {
+            let rng = if fault >= Fault::Wipe { &mut apart } else { &mut *rng };
+            Pcg64Mcg::seed_from_u64(rng.random())
+        });
         Self { rates, streams, struck: [0; Fault::COUNT], filter }
     }
 

@@ -71,6 +71,7 @@ use std::str::FromStr;
 
 pub use faults::{Fault, Filter};
 pub use report::{Report, Tally};
+use serde::{Deserialize, Serialize};
 use trace::Trace;
 use world::World;
 
@@ -80,22 +81,47 @@ pub const LIVENESS_TICKS: u64 = 3000;
 pub const MAX_NODES: u32 = 15;
 
 /// A protocol whose clients and invariants the world knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// Single-decree Paxos.
+    #[default]
     Paxos,
+    /// The replicated log, with the election that gives it leaders and the services that it feeds.
+    Log,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Paxos];
+    pub const ALL: [Self; 2] = [Self::Paxos, Self::Log];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Paxos => "paxos",
+            Self::Log => "log",
         }
+    }
+
+    /// How many protocol steps a storm lasts, unless told otherwise: enough for its clients to be answered often.
+    #[must_use]
+    pub const fn steps(self) -> u64 {
+        match self {
+            Self::Paxos => 1500,
+            Self::Log => 6000,
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is set unless told otherwise.
+    #[must_use]
+    pub fn options(self) -> Options {
+        Options { protocol: self, nodes: None, steps: self.steps(), faults: Filter::default() }
     }
 }
 
@@ -120,8 +146,8 @@ impl FromStr for Protocol {
 /// What a run is given beside its seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whose clients ask, and whose invariants are watched; all protocols' when absent.
-    pub protocol: Option<Protocol>,
+    /// Whose clients ask, and whose invariants are watched. Nodes have what it needs, and nothing else is asked of them.
+    pub protocol: Protocol,
     /// How many nodes there are, at most [`MAX_NODES`]; 3, 4, 5 or 7, by the seed, when absent.
     pub nodes: Option<u32>,
     /// How many protocol steps the storm lasts.
@@ -132,7 +158,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { protocol: None, nodes: None, steps: 1500, faults: Filter::default() }
+        Protocol::Paxos.options()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::AddAssign;
 
+use super::Protocol;
 use super::faults::Fault;
 
 /// What a run did.
@@ -30,6 +31,8 @@ pub struct Tally {
     pub cut_tails: u64,
     /// Nodes that stayed down because their disk is damaged.
     pub quarantined: u64,
+    /// Starts of a node that found its log damaged.
+    pub distrusted: u64,
     /// Messages that reached a node.
     pub delivered: u64,
     /// Messages lost to cut links and to nodes that were down.
@@ -46,6 +49,30 @@ pub struct Tally {
     pub answered_refused: u64,
     /// Clients that were told that nobody knows.
     pub answered_unknown: u64,
+    /// Commands that clients called for.
+    pub commands: u64,
+    /// Reads that clients called for.
+    pub reads: u64,
+    /// Reads that were answered.
+    pub answered_reads: u64,
+    /// Commands that were called again under their request id.
+    pub repeats: u64,
+    /// Epochs that began.
+    pub epochs: u64,
+    /// Entries that were chosen.
+    pub entries: u64,
+    /// Snapshots that were taken.
+    pub snapshots: u64,
+    /// Snapshots that took the place of a log.
+    pub installs: u64,
+    /// Grants of locks.
+    pub grants: u64,
+    /// Writes that were refused for their fencing token.
+    pub fenced: u64,
+    /// Operations in histories that were found linearizable.
+    pub linearized: u64,
+    /// Objects whose histories could not be decided with the budget.
+    pub undecided: u64,
     /// The longest that a healed core took to settle, in ticks. Of several runs, the longest.
     pub slowest_core_ticks: u64,
 }
@@ -61,14 +88,34 @@ impl Tally {
         self.faults[fault.index()] += 1;
     }
 
-    /// All counts but those of the faults, with their names.
+    /// The counts that a protocol's runs have, but for those of the faults, with their names.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64); 12] {
-        [
-            ("proposals", self.proposals),
-            ("ballots", self.ballots),
-            ("instances chosen", self.chosen),
-            ("answered: chosen", self.answered_chosen),
+    pub fn named(&self, protocol: Protocol) -> Vec<(&'static str, u64)> {
+        let mut named = match protocol {
+            Protocol::Paxos => vec![
+                ("proposals", self.proposals),
+                ("ballots", self.ballots),
+                ("instances chosen", self.chosen),
+                ("answered: chosen", self.answered_chosen),
+            ],
+            Protocol::Log => vec![
+                ("commands", self.commands),
+                ("commands repeated", self.repeats),
+                ("reads", self.reads),
+                ("epochs", self.epochs),
+                ("entries chosen", self.entries),
+                ("snapshots taken", self.snapshots),
+                ("snapshots installed", self.installs),
+                ("locks granted", self.grants),
+                ("refused by token", self.fenced),
+                ("operations linearized", self.linearized),
+                ("histories undecided", self.undecided),
+                ("answered: applied", self.answered_chosen),
+                ("answered: read", self.answered_reads),
+                ("logs distrusted", self.distrusted),
+            ],
+        };
+        named.extend([
             ("answered: refused", self.answered_refused),
             ("answered: unknown", self.answered_unknown),
             ("messages delivered", self.delivered),
@@ -77,7 +124,8 @@ impl Tally {
             ("torn records cut", self.cut_tails),
             ("nodes quarantined", self.quarantined),
             ("slowest core, ticks", self.slowest_core_ticks),
-        ]
+        ]);
+        named
     }
 }
 
@@ -89,6 +137,7 @@ impl AddAssign for Tally {
         self.recoveries += other.recoveries;
         self.cut_tails += other.cut_tails;
         self.quarantined += other.quarantined;
+        self.distrusted += other.distrusted;
         self.delivered += other.delivered;
         self.unreachable += other.unreachable;
         self.proposals += other.proposals;
@@ -97,6 +146,18 @@ impl AddAssign for Tally {
         self.answered_chosen += other.answered_chosen;
         self.answered_refused += other.answered_refused;
         self.answered_unknown += other.answered_unknown;
+        self.commands += other.commands;
+        self.reads += other.reads;
+        self.answered_reads += other.answered_reads;
+        self.repeats += other.repeats;
+        self.epochs += other.epochs;
+        self.entries += other.entries;
+        self.snapshots += other.snapshots;
+        self.installs += other.installs;
+        self.grants += other.grants;
+        self.fenced += other.fenced;
+        self.linearized += other.linearized;
+        self.undecided += other.undecided;
         self.slowest_core_ticks = self.slowest_core_ticks.max(other.slowest_core_ticks);
     }
 }

@@ -15,13 +15,15 @@
 //! `receive` takes the higher of each entry. So of two events the first may have caused the second exactly if its clock
 //! is nowhere higher. They are only computed while a trace is taken.
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::Options;
 use super::faults::Filter;
+use super::{Options, Protocol};
 use crate::protocol::paxos::Message as Paxos;
 use crate::protocol::types::Ballot;
 use crate::protocol::{Effect, Event as Notice, Message, Record};
@@ -49,6 +51,8 @@ pub enum Kind {
     Call,
     /// The lab's restart reaches a node.
     Restart,
+    /// A node's transport finds that another's process has ended.
+    Disconnect,
     /// A message reaches a node.
     Receive,
     /// A record is to be made durable before anything that follows.
@@ -111,6 +115,9 @@ pub struct Event {
 pub struct Header {
     /// The version of the format.
     pub synod_trace: u32,
+    /// The protocol whose clients ask; traces of single-decree Paxos need not say it.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     /// The seed.
     pub seed: u64,
     /// The nodes, in the order of the vector clocks.
@@ -136,7 +143,7 @@ impl Header {
     pub fn options(&self) -> Options {
         // A header that was read may name more nodes than there can be; the world takes as many as it can.
         let nodes = u32::try_from(self.nodes.len()).ok();
-        Options { nodes, steps: self.steps, faults: self.faults, ..Options::default() }
+        Options { protocol: self.protocol, nodes, steps: self.steps, faults: self.faults }
     }
 }
 
@@ -243,9 +250,9 @@ impl About {
     pub(super) fn message(id: u64, peer: u32, message: &Message) -> Self {
         let about = match message {
             Message::Paxos(message) => Self::paxos(message),
-            Message::Bully(message) => Self::new("Bully", None, format!("{message:?}")),
-            Message::Log(message) => Self::new("Log", None, format!("{message:?}")),
-            Message::Strong(message) => Self::new("Call", None, format!("{message:?}")),
+            Message::Bully(message) => words::bully(message),
+            Message::Log(message) => words::log(message),
+            Message::Strong(message) => words::call(message),
             Message::Elsewhere => Self::new("Elsewhere", None, "Elsewhere".to_owned()),
         };
         Self { message: Some(id), peer: Some(peer), ..about }
@@ -310,7 +317,7 @@ impl About {
             Record::Decide { instance, ballot, value } => {
                 Self::new("Decide", Some(*ballot), format!("decided {value} in {instance}, learned in {ballot}"))
             }
-            Record::Log(record) => Self::new("Log", None, format!("{record:?}")),
+            Record::Log(record) => words::log_record(record),
             Record::Generation { generation, .. } => {
                 Self::new("Generation", None, format!("everything is forgotten: generation {generation}"))
             }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::check::{Broken, Call, Subject, Verdict, Who, ensure, paxos};
+use super::check::{Broken, Call, Subject, Verdict, Who, ensure, log, paxos};
 use super::disk::Disk;
 use super::faults::{Chances, Fault, Fortune};
 use super::network::{Cut, Network};
@@ -21,7 +21,7 @@ use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::quorum::Members;
 use crate::protocol::types::{Instance, NodeId};
-use crate::protocol::{Effect, Message, Out};
+use crate::protocol::{Effect, Message, Out, Record, strong};
 
 const FIRST_ID: u32 = 8000;
 /// A stopped node that goes on makes up for so many ticks at most, as the driver does.
@@ -43,6 +43,11 @@ enum Event {
         at: usize,
         life: u64,
     },
+    /// The transport of one node finds that another's process has ended.
+    Disconnect {
+        at: usize,
+        peer: usize,
+    },
     Recover {
         at: usize,
     },
@@ -59,6 +64,7 @@ enum Event {
 enum Input {
     Message { from: usize, generation: u64, message: Message, id: u64 },
     Call(Call),
+    Disconnected(NodeId),
     Tick,
     Restart,
 }
@@ -90,6 +96,18 @@ struct Node {
     stalled: u64,
     /// Its disk was damaged: it is of no use any more.
     rotten: bool,
+    /// Messages from it and to it with lower numbers are lost: its disk was lost after they were sent.
+    void_before: u64,
+}
+
+/// What the nodes have when a subject is about the replicated log.
+#[derive(Debug, Clone, Copy)]
+struct Replicated {
+    options: strong::Options,
+    /// One in so many inputs ends its batch; a tick always does.
+    batch: u32,
+    /// Of a thousand occasions to see that a peer's process has ended so many are taken.
+    notices: u32,
 }
 
 /// One world.
@@ -106,6 +124,7 @@ pub(super) struct World {
     delay: u64,
     /// A node handles what it sends to itself at once, as the driver does; otherwise when it is saved.
     eager: bool,
+    replicated: Option<Replicated>,
     members: Members,
     ids: Vec<NodeId>,
     nodes: Vec<Node>,
@@ -141,13 +160,15 @@ impl World {
         let (delay, eager) = (plan.random_range(1..=60), plan.random_bool(0.5));
         let loss = chances.rate(Fault::Loss);
         let network = Network::new(ids.len(), || plan.random_range(0..=loss));
-        let protocols = options.protocol.map_or_else(|| Protocol::ALL.to_vec(), |protocol| vec![protocol]);
-        let subjects = protocols.into_iter().map(|protocol| -> Box<dyn Subject> {
-            match protocol {
-                Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
-            }
+        let subject: Box<dyn Subject> = match options.protocol {
+            Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
+            Protocol::Log => Box::new(log::Watch::new(members.clone(), &mut plan)),
+        };
+        let replicated = subject.strong().map(|options| {
+            let batch = [1, 1, 2, 4][plan.random_range(0..4)];
+            let notices = [0, 300, 900, 1000][plan.random_range(0..4)];
+            Replicated { options, batch, notices }
         });
-        let subjects = subjects.collect();
         Self {
             seed,
             options,
@@ -157,6 +178,7 @@ impl World {
             chances,
             delay,
             eager,
+            replicated,
             nodes: ids.iter().map(|&id| Node::new(id)).collect(),
             spared: vec![false; ids.len()],
             members,
@@ -167,7 +189,7 @@ impl World {
             core: Vec::new(),
             out: Out::default(),
             hasher: DefaultHasher::new(),
-            subjects,
+            subjects: vec![subject],
             recorder: None,
             messages: 0,
             steps: 0,
@@ -203,6 +225,7 @@ impl World {
         }
         let header = Header {
             synod_trace: VERSION,
+            protocol: self.options.protocol,
             seed: self.seed,
             nodes: self.ids.iter().map(|id| id.number()).collect(),
             steps: self.options.steps,
@@ -216,6 +239,8 @@ impl World {
     pub(super) fn play(&mut self) -> Verdict {
         self.queue.push(1, Event::Tick);
         for at in 0..self.nodes.len() {
+            let founding: Vec<Record> = self.subjects.iter().filter_map(|subject| subject.founding()).collect();
+            founding.iter().for_each(|record| self.nodes[at].disk.write(record));
             self.start(at)?;
         }
         while self.steps < self.options.steps {
@@ -229,10 +254,15 @@ impl World {
         // Rot leaves a majority sound.
         core.truncate(self.plan.random_range(self.members.majority()..=sound.len()));
         core.sort_unstable();
+        let votes = |&&at: &&usize| self.subjects.iter().all(|subject| subject.may_vote(self.ids[at]));
+        if core.iter().filter(votes).count() < self.members.majority() {
+            core.clone_from(&sound);
+        }
         let since = self.now;
         self.heal(core)?;
         self.tally.slowest_core_ticks = self.now - since;
-        self.heal(sound)
+        self.heal(sound)?;
+        self.subjects.iter_mut().try_for_each(|subject| subject.ended())
     }
 
     /// These nodes, and the links among them, are whole from here on. They make progress in time.
@@ -282,6 +312,7 @@ impl World {
                 // A stopped node writes when it goes on.
                 if node.life == life && node.flushing && !node.paused { self.flush(at) } else { Ok(()) }
             }
+            Event::Disconnect { at, peer } => self.input(at, Input::Disconnected(self.ids[peer])),
             Event::Recover { at } => self.start(at),
             Event::Resume { at } => self.resume(at),
             Event::Mend(cut) => {
@@ -386,23 +417,22 @@ impl World {
 
     /// One input for one node, if it is up.
     fn input(&mut self, at: usize, input: Input) -> Verdict {
-        let node = &mut self.nodes[at];
-        if node.host.is_none() {
-            if let Input::Message { from, id, message, .. } = input {
-                self.tally.unreachable += 1;
-                let peer = self.ids[from].number();
-                self.note(Some(at), Kind::Lose, || About::message(id, peer, &message));
-            }
+        if self.nodes[at].host.is_none() || self.is_void(at, &input) {
+            self.turn_away(at, &input);
             return Ok(());
         }
+        let node = &mut self.nodes[at];
         if node.paused {
             node.inbox.push(input);
             return Ok(());
         }
         self.step(at, input)?;
         let node = &self.nodes[at];
-        if node.pending.is_empty() || node.flushing {
+        if node.flushing {
             return Ok(());
+        }
+        if node.pending.is_empty() {
+            return self.rest(at);
         }
         if let Some(mut fortune) = self.strikes(Fault::Sync, Some(at)) {
             self.tally.count(Fault::Sync);
@@ -414,12 +444,46 @@ impl World {
         self.flush(at)
     }
 
+    /// Nothing of what the node did waits for its disk.
+    fn rest(&mut self, at: usize) -> Verdict {
+        let who = self.who(at);
+        let Some(host) = &self.nodes[at].host else { return Ok(()) };
+        self.subjects.iter_mut().try_for_each(|subject| subject.rested(who, host))
+    }
+
     /// The node handles the input, and what it sends to itself if it is eager.
     fn step(&mut self, at: usize, input: Input) -> Verdict {
         self.steps += 1;
         let is_tick = matches!(input, Input::Tick);
         let mut out = std::mem::take(&mut self.out);
         let answer = self.hand_over(at, input, &mut out)?;
+        let mut effects = self.absorb(at, &mut out)?;
+        if self.ends_batch(is_tick) {
+            // Twice, as the driver does: what our own acceptor says of the first may let more leave.
+            for _ in 0..2 {
+                self.nodes[at].host.iter_mut().for_each(|host| host.flush(&mut out));
+                effects += self.absorb(at, &mut out)?;
+            }
+        }
+        self.out = out;
+        let who = self.who(at);
+        if let Some((instance, known)) = answer {
+            self.nodes[at].pending.push((who.generation, Pending::Answer(instance, known)));
+        }
+        // A tick that has no effect changes nothing that could be wrong.
+        if let (Some(host), true) = (&self.nodes[at].host, effects > 0 || !is_tick) {
+            self.subjects.iter_mut().try_for_each(|subject| subject.stepped(who, host))?;
+        }
+        Ok(())
+    }
+
+    /// Without a replicated log nothing waits for the end of a batch.
+    fn ends_batch(&mut self, is_tick: bool) -> bool {
+        self.replicated.is_some_and(|Replicated { batch, .. }| is_tick || self.wires.random_range(0..batch) == 0)
+    }
+
+    /// Takes up the effects of a step, and what the node has sent to itself. Tells how many effects there were.
+    fn absorb(&mut self, at: usize, out: &mut Out) -> Result<u64, Broken> {
         let mut effects = 0;
         let mut own = VecDeque::new();
         loop {
@@ -442,18 +506,9 @@ impl World {
             self.messages += 1;
             let (generation, id, peer) = (who.generation, self.messages, who.node.number());
             self.note(Some(at), Kind::Send, || About::message(id, peer, &message));
-            self.hand_over(at, Input::Message { from: at, generation, message, id }, &mut out)?;
+            self.hand_over(at, Input::Message { from: at, generation, message, id }, out)?;
         }
-        self.out = out;
-        let who = self.who(at);
-        if let Some((instance, known)) = answer {
-            self.nodes[at].pending.push((who.generation, Pending::Answer(instance, known)));
-        }
-        // A tick that has no effect changes nothing that could be wrong.
-        if let (Some(host), true) = (&self.nodes[at].host, effects > 0 || !is_tick) {
-            self.subjects.iter_mut().try_for_each(|subject| subject.stepped(who, host))?;
-        }
-        Ok(())
+        Ok(effects)
     }
 
     /// Hands an input to the host. A client that asks is given what the host knows.
@@ -474,10 +529,13 @@ impl World {
                 self.subjects.iter_mut().for_each(|subject| subject.heard(who, sender, message));
             }
             Input::Call(call) => {
-                note(self, Kind::Call, &|| About::text(format!("{call:?}")));
+                note(self, Kind::Call, &|| About::text(call.to_string()));
                 self.subjects.iter_mut().for_each(|subject| subject.called(who, call));
             }
             Input::Restart => note(self, Kind::Restart, &|| About::text("told to restart")),
+            Input::Disconnected(peer) => {
+                note(self, Kind::Disconnect, &|| About::text(format!("sees that the process of {peer} has ended")));
+            }
             Input::Tick => {}
         }
         let Some(host) = self.nodes[at].host.as_mut() else { return Ok(None) };
@@ -490,6 +548,12 @@ impl World {
             Input::Call(Call::Ask(instance)) => {
                 let known = host.tell(&instance, out);
                 return Ok(Some((instance, known)));
+            }
+            Input::Call(call) => ask_strong(host, call, out),
+            Input::Disconnected(peer) => {
+                if let Some(strong) = host.strong_mut() {
+                    strong.disconnected(peer, out);
+                }
             }
             Input::Tick => host.on_tick(out),
             Input::Restart => host.restart(out),
@@ -543,7 +607,7 @@ impl World {
                 }
             }
         }
-        Ok(())
+        self.rest(at)
     }
 
     /// Writes down what happens, if a trace is taken.
@@ -568,7 +632,21 @@ impl Node {
             missed_ticks: 0,
             stalled: 0,
             rotten: false,
+            void_before: 0,
         }
+    }
+}
+
+/// A call that is about the replicated log.
+fn ask_strong(host: &mut Host, call: Call, out: &mut Out) {
+    let Some(strong) = host.strong_mut() else { return };
+    match call {
+        Call::Command { request, command, keyed, deadline_ticks } => {
+            strong.command(request, command, keyed, deadline_ticks, out);
+        }
+        Call::Read { request, deadline_ticks } => strong.read(request, deadline_ticks, out),
+        Call::Elect => strong.elect(out),
+        Call::Propose(_) | Call::Ask(_) => {}
     }
 }
 

@@ -58,6 +58,12 @@ struct Round {
     asked_ticks: u64,
 }
 
+impl Campaign {
+    pub(super) const fn epoch(&self) -> Ballot {
+        self.epoch
+    }
+}
+
 impl Leading {
     pub(super) const fn flushed(&self) -> u64 {
         self.flushed

@@ -365,6 +365,15 @@ impl Log {
         }
     }
 
+    /// The epoch for which this node collects promises.
+    #[must_use]
+    pub fn campaigns(&self) -> Option<Ballot> {
+        match &self.role {
+            Role::Candidate(campaign) => Some(campaign.epoch()),
+            Role::Follower | Role::Leader(_) => None,
+        }
+    }
+
     /// The cluster.
     #[must_use]
     pub const fn members(&self) -> &Members {

@@ -3,7 +3,10 @@
 //! The world reports everything to every subject, at the moment named beside each hook, and a subject that returns
 //! [`Broken`] ends the run. A subject knows what nobody in the cluster knows: all messages, all disks, all lives.
 
+pub(super) mod log;
 pub(super) mod paxos;
+
+use std::fmt;
 
 use rand_pcg::Pcg64Mcg;
 
@@ -11,8 +14,9 @@ use super::report::Tally;
 use crate::protocol::durable::Durable;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::paxos::Proposal;
-use crate::protocol::types::{Instance, NodeId};
-use crate::protocol::{Effect, Event, Message, Record};
+use crate::protocol::types::{Instance, NodeId, RequestId};
+use crate::protocol::{Effect, Event, Message, Record, strong};
+use crate::service::command::Command;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,35 @@ pub(super) enum Call {
     Propose(Proposal),
     /// To tell what it knows of an instance.
     Ask(Instance),
+    /// To have the services carry out a command; `keyed` if it carries a request id.
+    Command { request: RequestId, command: Vec<u8>, keyed: bool, deadline_ticks: u64 },
+    /// To read the newest state.
+    Read { request: RequestId, deadline_ticks: u64 },
+    /// To hold an election there, whether there is a coordinator or not.
+    Elect,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Propose(proposal) => write!(f, "Propose({proposal:?})"),
+            Self::Ask(instance) => write!(f, "Ask({instance:?})"),
+            Self::Command { request, command, deadline_ticks, .. } => {
+                write!(f, "call {}, within {deadline_ticks} ticks: ", request.0)?;
+                match Command::decode(command) {
+                    Ok(Command { request: Some(key), action, .. }) => {
+                        write!(f, "{action:?} as {}/{}", key.client, key.sequence)
+                    }
+                    Ok(command) => write!(f, "{:?}", command.action),
+                    Err(error) => write!(f, "{error}"),
+                }
+            }
+            Self::Read { request, deadline_ticks } => {
+                write!(f, "call {}, within {deadline_ticks} ticks: read", request.0)
+            }
+            Self::Elect => f.write_str("elect"),
+        }
+    }
 }
 
 /// Which node, in which of its lives, out of which generation.
@@ -51,7 +84,32 @@ pub(super) struct Who {
 }
 
 /// One protocol under test.
-pub(super) trait Subject: std::fmt::Debug {
+pub(super) trait Subject: fmt::Debug {
+    /// What is set for the nodes' election, log and services; without, they have none.
+    fn strong(&self) -> Option<strong::Options> {
+        None
+    }
+
+    /// What every disk holds when the run begins.
+    fn founding(&self) -> Option<Record> {
+        None
+    }
+
+    /// Whether a node's vote counts, as far as its disk is certain to know. Without a majority of such votes no core can
+    /// be asked to make progress, so all nodes are healed at once.
+    fn may_vote(&self, _node: NodeId) -> bool {
+        true
+    }
+
+    /// Whether the others can do without what this node, which is down, has on its disk. These nodes are up.
+    fn may_lose(&self, _node: NodeId, _hosts: &[&Host]) -> bool {
+        true
+    }
+
+    /// A node that is down has lost its disk, or what it keeps of the log; all that was under way to it or from it is
+    /// lost as well.
+    fn lost(&mut self, _node: NodeId) {}
+
     /// The storm rages: what does a client ask now, and of whom? Asked at every tick. What is drawn must not depend on
     /// anything but the generator, so that a run with fewer faults has the same clients.
     fn wish(&mut self, members: &[NodeId], rng: &mut Pcg64Mcg) -> Option<(NodeId, Call)>;
@@ -64,6 +122,9 @@ pub(super) trait Subject: std::fmt::Debug {
 
     /// Have these nodes made all the progress they must? Says what is missing.
     fn settled(&self, core: &[&Host]) -> Result<(), String>;
+
+    /// A call finds its node down.
+    fn turned_away(&mut self, _call: &Call) {}
 
     /// A call reaches a node.
     fn called(&mut self, _who: Who, _call: &Call) {}
@@ -78,6 +139,11 @@ pub(super) trait Subject: std::fmt::Debug {
 
     /// A node has taken a step.
     fn stepped(&mut self, _who: Who, _host: &Host) -> Verdict {
+        Ok(())
+    }
+
+    /// Nothing of what a node did waits for its disk, or for anything else.
+    fn rested(&mut self, _who: Who, _host: &Host) -> Verdict {
         Ok(())
     }
 
@@ -113,6 +179,11 @@ pub(super) trait Subject: std::fmt::Debug {
 
     /// A node has started again from its disk.
     fn recovered(&mut self, _who: Who, _host: &Host) -> Verdict {
+        Ok(())
+    }
+
+    /// The run has come to its end.
+    fn ended(&mut self) -> Verdict {
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use super::{Event, Input, MAX_LATE_TICKS, World};
 use crate::protocol::host::{Host, Options as HostOptions};
 use crate::protocol::paxos::Options as PaxosOptions;
 use crate::sim::check::{Verdict, Who};
+use crate::sim::disk::{Recovered, Rot};
 use crate::sim::faults::{Fault, Fortune};
 use crate::sim::trace::{About, Kind};
 
@@ -18,7 +19,7 @@ impl World {
         if self.blind {
             self.nodes[at].disk.recover_blindly();
         }
-        let (records, cut) = match self.nodes[at].disk.recover() {
+        let Recovered { records, cut, distrusted } = match self.nodes[at].disk.recover() {
             Ok(recovered) => recovered,
             Err(damaged) => {
                 self.tally.quarantined += 1;
@@ -27,6 +28,10 @@ impl World {
             }
         };
         self.tally.cut_tails += u64::from(cut);
+        if distrusted {
+            self.tally.distrusted += 1;
+            self.note(Some(at), Kind::Quarantine, || About::text("its log is damaged: it takes no part in quorums"));
+        }
         let node = &mut self.nodes[at];
         node.life += 1;
         // Of its own, so that it does not hang on what else happened.
@@ -36,7 +41,7 @@ impl World {
         let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
         // As `synod serve` sets them.
         let paxos = if lab { paxos } else { paxos.for_service() };
-        let options = HostOptions { lab, paxos, strong: None };
+        let options = HostOptions { lab, paxos, strong: self.replicated.map(|replicated| replicated.options) };
         let host = Host::new(node.id, self.members.clone(), options, node.disk.durable().clone(), hasher.finish());
         let who = Who { node: node.id, life: node.life, generation: host.generation() };
         let again = node.life > 1;
@@ -64,7 +69,8 @@ impl World {
         self.tally.count(Fault::Crash);
         // Killed alone, all that was written survives; with its machine, chance decides.
         let unsynced = node.disk.unsynced();
-        let survive = if fortune.is_one_of(3) { unsynced } else { fortune.within(0..=unsynced as u64) as usize };
+        let alone = fortune.is_one_of(3);
+        let survive = if alone { unsynced } else { fortune.within(0..=unsynced as u64) as usize };
         (node.pending, node.inbox) = (Vec::new(), Vec::new());
         (node.flushing, node.paused, node.missed_ticks, node.stalled) = (false, false, 0, 0);
         let torn = survive < unsynced && self.chances.strikes(Fault::Tear).is_some();
@@ -79,23 +85,55 @@ impl World {
                 if torn { ", one torn" } else { "" }
             ))
         });
-        let rotten = self.nodes.iter().filter(|node| node.rotten).count();
-        if rotten < self.nodes.len() - self.members.majority()
-            && !self.nodes[at].rotten
-            && let Some(mut fortune) = self.chances.strikes(Fault::Rot)
-            && self.nodes[at].disk.rot(&mut fortune)
-        {
-            self.nodes[at].rotten = true;
-            self.tally.count(Fault::Rot);
-        }
+        self.harm_disk(at);
         if let Some(mut fortune) = self.chances.strikes(Fault::Stale)
             && self.nodes[at].disk.turn_back(&mut fortune)
         {
             self.tally.count(Fault::Stale);
         }
         self.subjects.iter_mut().for_each(|subject| subject.crashed(id));
+        if alone {
+            // The kernel closes its connections.
+            (0..self.nodes.len()).filter(|&other| other != at).for_each(|other| self.may_notice(other, at));
+        }
         self.queue.push(self.now + fortune.within(1..=150), Event::Recover { at });
         Ok(())
+    }
+
+    /// A disk is damaged or lost: as long as that leaves a majority sound, and nothing is lost that the others lack.
+    fn harm_disk(&mut self, at: usize) {
+        let hosts: Vec<&Host> = self.nodes.iter().filter_map(|node| node.host.as_ref()).collect();
+        let id = self.ids[at];
+        let harmless = self.subjects.iter().all(|subject| subject.may_lose(id, &hosts));
+        let rotten = self.nodes.iter().filter(|node| node.rotten).count();
+        if rotten < self.nodes.len() - self.members.majority()
+            && !self.nodes[at].rotten
+            && let Some(mut fortune) = self.chances.strikes(Fault::Rot)
+            && harmless
+            && let Some(rot) = self.nodes[at].disk.rot(&mut fortune)
+        {
+            self.nodes[at].rotten = rot == Rot::Fatal;
+            self.tally.count(Fault::Rot);
+            self.lose_disk(at);
+        }
+        if self.replicated.is_some()
+            && !self.nodes[at].rotten
+            && self.chances.strikes(Fault::Wipe).is_some()
+            && harmless
+        {
+            self.nodes[at].disk.wipe();
+            self.tally.count(Fault::Wipe);
+            self.lose_disk(at);
+        }
+    }
+
+    /// What was under way to the node and from it is gone, too: a disk is not replaced in no time.
+    fn lose_disk(&mut self, at: usize) {
+        if self.replicated.is_some() {
+            self.nodes[at].void_before = self.messages + 1;
+            let id = self.ids[at];
+            self.subjects.iter_mut().for_each(|subject| subject.lost(id));
+        }
     }
 
     /// A stopped node goes on: it makes up for some of the time, and takes what has come meanwhile.

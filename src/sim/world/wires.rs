@@ -2,14 +2,49 @@
 
 use rand::RngExt;
 
-use super::{Event, World, index};
-use crate::protocol::Message;
+use super::{Event, Input, World, index};
 use crate::protocol::types::NodeId;
+use crate::protocol::{Message, strong};
 use crate::sim::check::{Verdict, Who};
 use crate::sim::faults::Fault;
 use crate::sim::trace::{About, Kind};
 
+/// A forwarded call is one call over one connection, and has no answer to wait for twice.
+const fn is_sent_once(message: &Message) -> bool {
+    matches!(message, Message::Strong(strong::Message::Forward { .. }))
+}
+
 impl World {
+    /// Whether an input is a message that was lost with a disk: see [`Fault::Wipe`].
+    pub(super) fn is_void(&self, at: usize, input: &Input) -> bool {
+        let Input::Message { from, id, .. } = input else { return false };
+        *id < self.nodes[at].void_before.max(self.nodes[*from].void_before)
+    }
+
+    /// An input finds nobody.
+    pub(super) fn turn_away(&mut self, at: usize, input: &Input) {
+        match input {
+            Input::Message { from, id, message, .. } => {
+                self.tally.unreachable += 1;
+                let peer = self.ids[*from].number();
+                self.note(Some(at), Kind::Lose, || About::message(*id, peer, message));
+                if *from != at && self.nodes[at].host.is_none() {
+                    self.may_notice(*from, at);
+                }
+            }
+            Input::Call(call) => self.subjects.iter_mut().for_each(|subject| subject.turned_away(call)),
+            Input::Disconnected(_) | Input::Tick | Input::Restart => {}
+        }
+    }
+
+    /// One node has occasion to see that another's process has ended: a connection was closed, or refused.
+    pub(super) fn may_notice(&mut self, at: usize, peer: usize) {
+        let Some(replicated) = self.replicated else { return };
+        if self.wires.random_range(0..1000) < replicated.notices && !self.network.is_cut(peer, at) {
+            self.queue.push(self.now, Event::Disconnect { at, peer });
+        }
+    }
+
     pub(super) fn send(&mut self, from: usize, who: Who, to: NodeId, message: Message) -> Verdict {
         let disk = self.nodes[from].disk.durable();
         self.subjects.iter_mut().try_for_each(|subject| subject.sent(who, &message, disk))?;
@@ -39,7 +74,7 @@ impl World {
                 self.note(None, Kind::Lose, || About::message(id, peer, &message));
                 return Ok(());
             }
-            if self.chances.strikes(Fault::Duplication).is_some() {
+            if !is_sent_once(&message) && self.chances.strikes(Fault::Duplication).is_some() {
                 self.tally.count(Fault::Duplication);
                 self.note(None, Kind::Double, || About::message(id, peer, &message));
                 copies = 2;
