@@ -8,6 +8,7 @@ use comfy_table::{Table, presets};
 use rayon::prelude::*;
 
 use super::{Finder, Mutant, quiet, with};
+use crate::protocol::eventual::tests::scripts as weak;
 use crate::protocol::host::tests as host;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
 use crate::sim;
@@ -33,6 +34,8 @@ const TABLES: &[(&str, fn())] = &[
     ("messages_across_generations", host::messages_across_generations),
     ("a_stranger_is_not_followed", host::a_stranger_is_not_followed_and_a_guest_has_no_generation),
     ("restarts", host::restarts),
+    ("seeds_of_the_board", sim::tests::weak::seeds_of_the_board),
+    ("seeds_of_the_registers", sim::tests::weak::seeds_of_the_registers),
     ("a_node_in_service_stays", host::a_node_in_service_stays_in_its_generation),
 ];
 
@@ -78,7 +81,11 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
         finding(mutant, run).is_some()
     };
     let scripts = scripts::NAMES.iter().copied().filter(|name| fails(name));
-    scripts.chain(TABLES.iter().filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name)).collect()
+    let weak = weak::NAMES
+        .iter()
+        .copied()
+        .filter(|name| finding(mutant, || if weak::holds(name) { Ok(()) } else { Err((*name).to_owned()) }).is_some());
+    scripts.chain(weak).chain(TABLES.iter().filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name)).collect()
 }
 
 fn examine(mutant: Mutant) -> Row {
@@ -164,4 +171,13 @@ fn every_mutant_is_killed() {
         .collect();
     assert!(found.is_empty(), "without a mutant: {found:?}");
     assert_eq!(failing_scripts(None), [""; 0], "without a mutant");
+}
+
+/// The quick half of it: those that scripts and tables must find.
+#[test]
+fn mutants_of_the_scripts_are_killed() {
+    let meant: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| mutant.finder() == Finder::Scripts).collect();
+    let rows: Vec<Row> = meant.into_par_iter().map(examine).collect();
+    let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();
+    assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
 }

@@ -13,9 +13,11 @@ use log::{info, warn};
 
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
+use crate::protocol::clock::{Clocks, Stamp};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::paxos::{Outcome, Proposal};
+use crate::protocol::register::{self, Register};
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
 use crate::protocol::{Effect, Event, Message, Out, Record};
@@ -37,7 +39,15 @@ const IDLE_TICKS: u32 = 50;
 /// Reads the state, once it may: sends its own answer to whoever waits.
 pub(crate) type Query = Box<dyn FnOnce(Result<&Strong, Failure>) + Send>;
 /// Looks whether what it waits for has come, and answers if so; asked for the last time, it answers in any case.
-pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
+pub(crate) type Watch = Box<dyn FnMut(&Host, bool) -> bool + Send>;
+/// Does something at once; what it returns answers whoever waits, when all that the batch led to is saved.
+pub(crate) type Act = Box<dyn FnOnce(&mut Host, &mut Out) -> Answering + Send>;
+/// See [`Act`].
+pub(crate) type Answering = Box<dyn FnOnce() + Send>;
+/// Starts a call of a register.
+pub(crate) type RegisterCall = Box<dyn FnOnce(&mut Register, RequestId, &mut Out) + Send>;
+/// Who waits for a register.
+type RegisterReply = SyncSender<Result<register::Done, register::Failure>>;
 
 /// What reaches the driver.
 pub(crate) enum Input {
@@ -47,14 +57,18 @@ pub(crate) enum Input {
     Query { query: Query, deadline_ticks: Option<u64> },
     /// A client waits for the state to change.
     Watch { watch: Watch, deadline_ticks: u64 },
+    /// A client does something that needs nobody else, or looks.
+    Act(Act),
+    /// A client reads or writes a register.
+    Register { call: RegisterCall, reply: RegisterReply },
     /// Hold an election here.
     Elect { reply: SyncSender<()> },
     /// A peer's process has ended.
     Disconnected(NodeId),
     /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
-    Call { sender: Sender, message: Message, reply: SyncSender<Reaction> },
+    Call { sender: Sender, message: Message, clock: Option<Stamp>, reply: SyncSender<Reaction> },
     /// What came back from a peer, or was let go by a gate.
-    Arrived(Vec<(Sender, Message)>),
+    Arrived(Vec<Arrival>),
     /// A client proposes.
     Propose { wish: Wish, reply: SyncSender<Outcome> },
     /// A client asks what is known of an instance.
@@ -65,6 +79,15 @@ pub(crate) enum Input {
     Status { from: Option<Instance>, limit: usize, reply: SyncSender<Snapshot> },
     /// No more inputs will be answered: write and end.
     Stop,
+}
+
+/// A message that was sent to this node.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) sender: Sender,
+    pub(crate) message: Message,
+    /// Its sender's clocks at the send; absent if it says none.
+    pub(crate) clock: Option<Stamp>,
 }
 
 /// A client's proposal, before it has a name: see [`Proposal`].
@@ -82,6 +105,8 @@ pub(crate) struct Wish {
 pub(crate) struct Reaction {
     /// The receiver's generation.
     pub(crate) generation: u64,
+    /// The receiver's clocks.
+    pub(crate) clock: Option<Stamp>,
     /// The message addressed to the sender, if there was one.
     pub(crate) message: Option<Message>,
     /// Why the message was dropped, if it was.
@@ -100,6 +125,8 @@ enum Action {
     Write(Task),
     Reply(SyncSender<Result<Reply, Failure>>, Result<Reply, Failure>),
     Read(Query, Result<(), Failure>),
+    Then(Answering),
+    Finish(RegisterReply, Result<register::Done, register::Failure>),
 }
 
 pub(super) struct Driver {
@@ -112,9 +139,13 @@ pub(super) struct Driver {
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
     commands: BTreeMap<RequestId, SyncSender<Result<Reply, Failure>>>,
     queries: BTreeMap<RequestId, Query>,
+    registers: BTreeMap<RequestId, RegisterReply>,
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
+    /// The number of the last change of the eventual board that watches were told of.
+    board_changes: u64,
+    clocks: Clocks,
     next_request: u64,
     now_ticks: u64,
     next_tick: Instant,
@@ -137,6 +168,8 @@ impl Driver {
         first_request: u64,
     ) -> Self {
         Self {
+            clocks: Clocks::new(host.id()),
+            board_changes: 0,
             host,
             store,
             inbox,
@@ -145,6 +178,7 @@ impl Driver {
             clients: BTreeMap::new(),
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
+            registers: BTreeMap::new(),
             watches: Vec::new(),
             has_new_watches: false,
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
@@ -221,14 +255,14 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         match input {
-            Input::Call { sender, message, reply } => {
-                self.counters.messages_in += 1;
+            Input::Call { sender, message, clock, reply } => {
+                self.receive(clock.as_ref());
                 self.host.on_message(sender, message, &mut self.out);
                 self.collect(Some((sender.from, reply)), None);
             }
             Input::Arrived(messages) => {
-                for (sender, message) in messages {
-                    self.counters.messages_in += 1;
+                for Arrival { sender, message, clock } in messages {
+                    self.receive(clock.as_ref());
                     self.host.on_message(sender, message, &mut self.out);
                     self.collect(None, None);
                 }
@@ -273,6 +307,18 @@ impl Driver {
                 self.watches.push((self.now_ticks.saturating_add(deadline_ticks), watch));
                 self.has_new_watches = true;
             }
+            Input::Act(act) => {
+                let answering = act(&mut self.host, &mut self.out);
+                self.collect(None, None);
+                self.actions.push(Action::Then(answering));
+            }
+            Input::Register { call, reply } => {
+                let request = self.name();
+                let Some(register) = self.host.register_mut() else { return };
+                self.registers.insert(request, reply);
+                call(register, request, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Elect { reply } => {
                 let Some(strong) = self.host.strong_mut() else { return };
                 strong.elect(&mut self.out);
@@ -290,6 +336,15 @@ impl Driver {
         }
     }
 
+    /// A message comes in: the clocks go on from its sender's.
+    fn receive(&mut self, clock: Option<&Stamp>) {
+        self.counters.messages_in += 1;
+        match clock {
+            Some(clock) => self.clocks.receive(clock),
+            None => self.clocks.tick(),
+        };
+    }
+
     const fn name(&mut self) -> RequestId {
         self.next_request += 1;
         RequestId(self.next_request)
@@ -297,16 +352,17 @@ impl Driver {
 
     /// Lets those who wait for a change look, when there was one or their time is up.
     fn look(&mut self, ticked: bool) {
-        let Some(strong) = self.host.strong_mut() else { return };
-        let changed = strong.take_changes().count() > 0;
-        let news = changed || std::mem::take(&mut self.has_new_watches);
+        let applied = self.host.strong_mut().is_some_and(|strong| strong.take_changes().count() > 0);
+        let board_changes = self.host.eventual().map_or(0, |eventual| eventual.board().memory().changes);
+        let merged = std::mem::replace(&mut self.board_changes, board_changes) != board_changes;
+        let news = applied || merged || std::mem::take(&mut self.has_new_watches);
         if self.watches.is_empty() || !(news || ticked) {
             return;
         }
-        let (strong, now) = (&*strong, self.now_ticks);
+        let (host, now) = (&self.host, self.now_ticks);
         self.watches.retain_mut(|(deadline, watch)| {
             let last = *deadline <= now;
-            !((news || last) && watch(strong, last))
+            !((news || last) && watch(host, last))
         });
     }
 
@@ -315,18 +371,21 @@ impl Driver {
     fn collect(&mut self, mut caller: Option<(NodeId, SyncSender<Reaction>)>, restart: Option<SyncSender<u64>>) {
         let me = self.host.id();
         let mut own = VecDeque::new();
-        let mut reaction = Reaction { generation: self.host.generation(), message: None, ignored: None };
+        let generation = self.host.generation();
+        let mut reaction = Reaction { generation, clock: None, message: None, ignored: None };
         loop {
             for effect in self.out.drain() {
                 match effect {
                     Effect::Save(record) => self.actions.push(Action::Save(record)),
                     Effect::Note(record) => self.actions.push(Action::Note(record)),
                     Effect::Send { to, message } => {
-                        let outgoing = Outgoing { to, generation: self.host.generation(), message };
+                        // What a node says to itself is one event with what made it say so.
+                        let clock = (to != me).then(|| self.clocks.tick());
+                        let outgoing = Outgoing { to, generation: self.host.generation(), clock, message };
                         if to == me {
                             own.extend(self.peers.admit(outgoing));
                         } else if reaction.message.is_none() && caller.as_ref().is_some_and(|(from, _)| *from == to) {
-                            reaction.message = Some(outgoing.message);
+                            (reaction.message, reaction.clock) = (Some(outgoing.message), outgoing.clock);
                         } else {
                             self.actions.push(Action::Send(outgoing));
                         }
@@ -342,6 +401,11 @@ impl Driver {
                             self.actions.push(Action::Read(query, result));
                         }
                     }
+                    Effect::Notify(Event::Finished { request, result }) => {
+                        if let Some(client) = self.registers.remove(&request) {
+                            self.actions.push(Action::Finish(client, result));
+                        }
+                    }
                     Effect::Notify(event) => {
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
                     }
@@ -352,6 +416,7 @@ impl Driver {
             self.host.on_message(sender, outgoing.message, &mut self.out);
         }
         if let Some((_, reply)) = caller.take() {
+            reaction.clock.get_or_insert_with(|| self.clocks.now().clone());
             self.actions.push(Action::React(reply, reaction));
         }
         if let Some(reply) = restart {
@@ -381,7 +446,7 @@ impl Driver {
                 actions.push(Action::Write(Task::Clear));
             }
             Event::Proposing { .. } => counters.ballots += 1,
-            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } => {}
+            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } | Event::Finished { .. } => {}
         }
     }
 
@@ -433,6 +498,8 @@ impl Driver {
                 Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
                 Action::Reply(client, result) => _ = client.send(result),
+                Action::Finish(client, result) => _ = client.send(result),
+                Action::Then(answer) => answer(),
                 Action::Read(query, result) => {
                     if let Some(strong) = self.host.strong() {
                         query(result.map(|()| strong));
@@ -473,6 +540,7 @@ impl Driver {
             files_pending: self.scribe.pending() + self.tasks.len(),
             counters: self.counters,
             strong: self.host.strong().map(StrongStatus::of),
+            clock: self.clocks.now().clone(),
         }
     }
 }

@@ -140,7 +140,9 @@ impl Node {
             })
         };
         let seed = random()?;
-        let host = Host::new(id, ids, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
+        let (eventual, register) = (Some(Default::default()), Some(Default::default()));
+        let options = host::Options { lab, paxos, strong: Some(strong), eventual, register };
+        let host = Host::new(id, ids, options, durable, seed);
         let (inbox, inputs) = channel();
         let peers = Arc::new(Peers::start(id, &members, &calling, inbox.clone()).map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;

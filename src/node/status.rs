@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
 use crate::protocol::strong::Strong;
 use crate::protocol::types::{Ballot, Instance, NodeId};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// The replicated log; absent in a node that has none.
     pub strong: Option<StrongStatus>,
+    /// The logical clocks.
+    pub clock: Stamp,
 }
 
 /// How a node's election, log and services are.

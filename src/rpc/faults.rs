@@ -157,8 +157,25 @@ pub const FORGOTTEN: FaultKind = FaultKind {
     meaning: "not all that happened since that counter is kept. List anew, and go on from there.",
 };
 
+/// The value of a register was sent out, and no write quorum was heard.
+pub const HALF_WRITTEN: FaultKind = FaultKind {
+    code: 130,
+    name: "half written",
+    definite: false,
+    meaning: "the value was sent to the nodes, but fewer than a write quorum said in time that they hold it: some reads may \
+              find it and others not, until one writes it back. Read the register, or write again.",
+};
+/// The quorum sizes let reads miss writes.
+pub const APART: FaultKind = FaultKind {
+    code: 131,
+    name: "quorums apart",
+    definite: true,
+    meaning: "with these quorum sizes a read can miss a write, so a node in service does not take them; nothing was changed. \
+              A lab's node takes them.",
+};
+
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 19] = [
+pub const FAULTS: [FaultKind; 21] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -178,6 +195,8 @@ pub const FAULTS: [FaultKind; 19] = [
     SUPERSEDED,
     REUSED,
     FORGOTTEN,
+    HALF_WRITTEN,
+    APART,
 ];
 
 impl FaultKind {

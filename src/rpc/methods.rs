@@ -10,7 +10,7 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::{Envelope, holds_nil};
-use super::{strong, wire_strong};
+use super::{strong, weak, wire_strong};
 use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
@@ -60,6 +60,8 @@ pub(super) enum Id {
     Validator(Test),
     /// A service on the replicated log.
     Strong(strong::methods::Id),
+    /// The eventual board, or a register.
+    Weak(weak::methods::Id),
     /// A message of election, log or forwarded calls.
     Said(&'static str),
 }
@@ -71,11 +73,16 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         id: Id::Said(name),
         signatures: &[&["struct", "struct", "struct"]],
         usage: "message, envelope",
-        help: "For nodes among themselves: a message of the election or of the replicated log.",
+        help: "For nodes among themselves: a message of the election, of the log, of the eventual board or of a register.",
         lab: false,
         role: Role::Peer,
     });
-    let tables = BASE.iter().chain(strong::methods::METHODS).chain(strong::methods::LAB_METHODS).chain(&said);
+    let tables = BASE
+        .iter()
+        .chain(weak::methods::METHODS)
+        .chain(strong::methods::METHODS)
+        .chain(strong::methods::LAB_METHODS)
+        .chain(&said);
     let mut all: Vec<Method> = tables.copied().collect();
     all.sort_unstable_by_key(|method| method.name);
     all
@@ -126,8 +133,8 @@ static BASE: &[Method] = &[
         id: Id::GateHold,
         signatures: &[&["struct", "string", "int"], &["struct", "string", "int", "int"]],
         usage: "method, to [, ttl_ms]",
-        help: "Holds this node's messages of one kind (prepare, accept, commit, learn) to one node, itself included, \
-               until released or until ttl_ms (default 30000) have passed. Returns held (int).",
+        help: "Holds this node's messages of one kind (prepare, accept, commit, learn; a method of nodes among themselves, \
+               such as register.store; or all) to one node, itself included, until released or until ttl_ms (default 30000) have passed. Returns held (int).",
         lab: true,
         role: Role::Admin,
     },
@@ -377,6 +384,7 @@ pub(super) enum Request {
     MethodHelp { name: String },
     Validator { test: Test, argument: xmlrpc::Value },
     Strong(strong::Request),
+    Weak(weak::Request),
 }
 
 /// The last argument of `propose`.
@@ -503,6 +511,7 @@ impl Method {
                 Ok(Request::Validator { test, argument })
             }
             Id::Strong(id) => strong::read(id, params).map(Request::Strong),
+            Id::Weak(id) => weak::read(id, params).map(Request::Weak),
             Id::Said(name) => {
                 let (members, envelope) = Deserialize::deserialize(params)?;
                 let message = wire_strong::message(name, members).ok_or_else(|| {
@@ -529,7 +538,8 @@ impl<'de> Deserialize<'de> for GateKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let kind = name.parse().map_err(|()| {
-            D::Error::custom("a gate holds one of the methods prepare, accept, commit and learn".to_owned())
+            D::Error::custom("a gate holds one of the methods prepare, accept, commit and learn, another one of nodes among themselves, \
+                 or all".to_owned())
         })?;
         Ok(Self(kind))
     }

@@ -14,5 +14,6 @@ pub mod strong;
 pub mod text;
 mod transport;
 mod validator1;
+pub mod weak;
 pub mod wire;
 mod wire_strong;

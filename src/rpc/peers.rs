@@ -20,7 +20,8 @@ use super::client::{CallError, Calling, Client};
 use super::wire::{self, Answer, Envelope, Item};
 use super::wire_strong;
 use crate::lab::gates::Gates;
-use crate::node::driver::Input;
+use crate::node::driver::{Arrival, Input};
+use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
 use crate::protocol::strong::Message::Forward;
 use crate::protocol::types::NodeId;
@@ -43,6 +44,8 @@ pub struct Outgoing {
     pub to: NodeId,
     /// The sender's generation when it was said.
     pub generation: u64,
+    /// The sender's clocks when it was said; absent for what it says to itself.
+    pub clock: Option<Stamp>,
     /// The message.
     pub message: Message,
 }
@@ -57,14 +60,21 @@ pub enum Kind {
     Learn,
     /// A message of election, log or forwarded calls.
     Strong(&'static str),
+    /// Any of these: a gate for them holds all that no gate of its own kind holds.
+    All,
     /// An answer. It travels back with the call, and no gate holds it.
     Answer,
 }
 
 impl Kind {
     /// The kinds that a gate can hold, which are the methods' names.
-    pub const CALLS: [(&'static str, Self); 4] =
-        [("prepare", Self::Prepare), ("accept", Self::Accept), ("commit", Self::Commit), ("learn", Self::Learn)];
+    pub const CALLS: [(&'static str, Self); 5] = [
+        ("prepare", Self::Prepare),
+        ("accept", Self::Accept),
+        ("commit", Self::Commit),
+        ("learn", Self::Learn),
+        ("all", Self::All),
+    ];
 
     /// The method's name.
     #[must_use]
@@ -163,8 +173,9 @@ impl Peers {
         let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
         others.into_iter().for_each(|outgoing| self.enqueue(outgoing));
         if !own.is_empty() {
-            let said = |outgoing: Outgoing| {
-                (Sender { from: self.me, generation: Some(outgoing.generation) }, outgoing.message)
+            let said = |Outgoing { generation, clock, message, .. }: Outgoing| {
+                let sender = Sender { from: self.me, generation: Some(generation) };
+                Arrival { sender, message, clock }
             };
             // If the driver has ended, the node is stopping, and the message is lost like any other.
             _ = self.inbox.send(Input::Arrived(own.into_iter().map(said).collect()));
@@ -305,7 +316,7 @@ impl Line {
         }
     }
 
-    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<(Sender, Message)>, CallError> {
+    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {
         let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
         let mut body = Vec::with_capacity(512 * messages.len());
         // A command without a request id would become two entries.
@@ -332,18 +343,20 @@ impl Line {
     }
 
     fn call<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'static str, wire::Params<'a>)> {
-        let envelope = Envelope { from: self.me, to: self.peer, generation: outgoing.generation };
+        let Outgoing { generation, clock, .. } = outgoing;
+        let (generation, clock) = (*generation, clock.clone());
+        let envelope = Envelope { from: self.me, to: self.peer, generation, clock };
         wire::call(&outgoing.message, envelope)
     }
 
     /// An answer as a message of the peer. One that only says "I live in another generation" is one too.
-    fn understand(&self, asked: &Outgoing, answer: Answer) -> Option<(Sender, Message)> {
-        let generation = answer.generation?;
+    fn understand(&self, asked: &Outgoing, mut answer: Answer) -> Option<Arrival> {
+        let (generation, clock) = (answer.generation?, answer.clock.take());
         if let Some(reason) = &answer.ignored {
             debug!("{} ignored a message: {reason}", self.peer);
         }
         let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
         let message = wire::understand(&asked.message, answer).or(elsewhere)?;
-        Some((Sender { from: self.peer, generation: Some(generation) }, message))
+        Some(Arrival { sender: Sender { from: self.peer, generation: Some(generation) }, message, clock })
     }
 }

@@ -14,7 +14,7 @@ use tiny_http::Method as Verb;
 
 use super::access::Grant;
 use super::answers::{
-    Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
+    ClockRow, Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
 };
 use super::door;
 use super::faults::{
@@ -27,7 +27,7 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{strong, text};
+use super::{strong, text, weak};
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
 use crate::node::status::{InstanceStatus, Snapshot};
@@ -64,6 +64,7 @@ enum Started {
     Restart(Receiver<u64>),
     Status(Receiver<Snapshot>),
     Strong(strong::Started),
+    Weak(weak::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
 }
 
@@ -160,6 +161,10 @@ impl Service {
             Request::Message { message, envelope } => self.message(message, envelope),
             Request::Strong(request) => match strong::start(&self.core, request) {
                 Ok(started) => Started::Strong(started),
+                Err(fault) => Started::Ready(Err(fault)),
+            },
+            Request::Weak(request) => match weak::start(&self.core, request) {
+                Ok(started) => Started::Weak(started),
                 Err(fault) => Started::Ready(Err(fault)),
             },
             Request::Restart => Started::Restart(self.core.restart()),
@@ -270,7 +275,8 @@ impl Service {
             let text = format!("the value is larger than {MAX_VALUE_BYTES} bytes; nothing was done");
             return Started::Ready(Err(TOO_LARGE.fault(text)));
         }
-        let sender = match envelope {
+        let is_peer = envelope.is_some();
+        let sender = match &envelope {
             Some(envelope) if envelope.to != self.core.id => {
                 let text = format!("the message is for {}, and this is {}", envelope.to, self.core.id);
                 return Started::Ready(Err(IGNORED.fault(text)));
@@ -282,8 +288,9 @@ impl Service {
                 return Started::Ready(Err(NOT_A_LAB.fault(text)));
             }
         };
-        let reaction = self.core.message(sender, message.clone());
-        Started::Message { asked: message, is_peer: envelope.is_some(), reaction }
+        let clock = envelope.and_then(|envelope| envelope.clock);
+        let reaction = self.core.message(sender, message.clone(), clock);
+        Started::Message { asked: message, is_peer, reaction }
     }
 
     fn finish(&self, started: Started) -> Result<Returned, Fault> {
@@ -305,6 +312,7 @@ impl Service {
             Started::Strong(started) => {
                 strong::finish(&self.core, started).map(|answer| Returned::Strong(Box::new(answer)))
             }
+            Started::Weak(started) => weak::finish(&self.core, started).map(|answer| Returned::Weak(Box::new(answer))),
             Started::Status(snapshot) => Ok(Returned::Status(Box::new(self.status(wait(snapshot)?)))),
             Started::GateWait { kind, to, count, timeout } => {
                 let held = self.core.peers.gates().wait_for(kind, to, count, timeout) as u64;
@@ -367,6 +375,7 @@ impl Service {
             uptime_ms: Instant::now().saturating_duration_since(core.since).as_millis() as u64,
             instances: snapshot.instances.into_iter().map(instance_row).collect(),
             log: snapshot.strong,
+            clock: ClockRow::from(&snapshot.clock),
             counters: [
                 ("ballots", counters.ballots),
                 ("ballots_running", snapshot.ballots_running as u64),
@@ -386,7 +395,7 @@ impl Service {
 }
 
 /// Rounded up, so that nobody is answered early.
-fn ticks(duration: Duration) -> u64 {
+pub(super) fn ticks(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
 }
 
@@ -418,6 +427,7 @@ fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer,
     }
     if is_peer {
         answer.generation = Some(reaction.generation);
+        answer.clock = reaction.clock;
         answer.ignored = reaction.ignored.map(str::to_owned);
     }
     Ok(answer)

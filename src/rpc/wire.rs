@@ -2,7 +2,7 @@
 //!
 //! A message that asks is a call: Prepare is `prepare(ballot, instance, envelope)`. A message that answers is the
 //! result of that call. The *envelope*, a struct that guests leave out, says which member is speaking to which, out of
-//! which generation.
+//! which generation, and with which logical clocks.
 
 use std::fmt;
 
@@ -11,17 +11,19 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::wire_strong::{self, Fields};
-use crate::protocol::Message;
+use crate::protocol::clock::{Stamp, VectorClock};
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::{self, learner};
+use crate::protocol::register::Timestamp;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
+use crate::protocol::{Message, eventual};
 use crate::xmlrpc::{self, Fragment, to_fragment};
 
 /// A value's form may be so long, so that a call with it stays well below the limit of a body.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// Who speaks to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The sender.
     pub from: NodeId,
@@ -29,6 +31,9 @@ pub struct Envelope {
     pub to: NodeId,
     /// The sender's generation.
     pub generation: u64,
+    /// The sender's clocks at the send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Stamp>,
 }
 
 impl Envelope {
@@ -95,6 +100,8 @@ pub struct Answer {
     pub(super) said: Option<Said>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clock: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
 }
@@ -254,6 +261,25 @@ impl<'de> Deserialize<'de> for Instance {
         deserializer.deserialize_str(InstanceVisitor)
     }
 }
+
+/// What is one text on the wire: `7.8000`, `8000:12,8001:4`.
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+as_text!(VectorClock, Stamp, eventual::memory::Stamp, Timestamp);
 
 impl Serialize for Ballot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

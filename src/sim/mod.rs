@@ -89,11 +89,15 @@ pub enum Protocol {
     Paxos,
     /// The replicated log, with the election that gives it leaders and the services that it feeds.
     Log,
+    /// The eventually consistent board.
+    Eventual,
+    /// The quorum register.
+    Register,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Paxos, Self::Log];
+    pub const ALL: [Self; 4] = [Self::Paxos, Self::Log, Self::Eventual, Self::Register];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
@@ -101,6 +105,8 @@ impl Protocol {
         match self {
             Self::Paxos => "paxos",
             Self::Log => "log",
+            Self::Eventual => "eventual",
+            Self::Register => "register",
         }
     }
 
@@ -108,7 +114,7 @@ impl Protocol {
     #[must_use]
     pub const fn steps(self) -> u64 {
         match self {
-            Self::Paxos => 1500,
+            Self::Paxos | Self::Eventual | Self::Register => 1500,
             Self::Log => 6000,
         }
     }
@@ -209,4 +215,4 @@ fn finish(world: &mut World) -> Result<Report, Violation> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -98,6 +98,14 @@ impl Tally {
                 ("instances chosen", self.chosen),
                 ("answered: chosen", self.answered_chosen),
             ],
+            Protocol::Eventual => vec![("operations", self.proposals), ("operations saved", self.commands)],
+            Protocol::Register => vec![
+                ("writes", self.proposals),
+                ("reads", self.reads),
+                ("operations linearized", self.linearized),
+                ("histories undecided", self.undecided),
+                ("answered: done", self.answered_chosen),
+            ],
             Protocol::Log => vec![
                 ("commands", self.commands),
                 ("commands repeated", self.repeats),

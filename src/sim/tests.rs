@@ -6,6 +6,7 @@ use super::*;
 
 mod planted;
 mod traces;
+pub(crate) mod weak;
 
 /// Enough for CI; `synod sim --seeds 100000` runs more.
 const SEEDS: u64 = 2500;

@@ -253,6 +253,8 @@ impl About {
             Message::Bully(message) => words::bully(message),
             Message::Log(message) => words::log(message),
             Message::Strong(message) => words::call(message),
+            Message::Eventual(message) => Self::new("Eventual", None, format!("{message:?}")),
+            Message::Register(message) => Self::new("Register", None, format!("{message:?}")),
             Message::Elsewhere => Self::new("Elsewhere", None, "Elsewhere".to_owned()),
         };
         Self { message: Some(id), peer: Some(peer), ..about }
@@ -318,6 +320,8 @@ impl About {
                 Self::new("Decide", Some(*ballot), format!("decided {value} in {instance}, learned in {ballot}"))
             }
             Record::Log(record) => words::log_record(record),
+            Record::Eventual(record) => Self::new("Board", None, format!("{record:?}")),
+            Record::Register(record) => Self::new("Hold", None, format!("{record:?}")),
             Record::Generation { generation, .. } => {
                 Self::new("Generation", None, format!("everything is forgotten: generation {generation}"))
             }
@@ -340,6 +344,9 @@ impl About {
             }
             Notice::Replied { request, result } => {
                 Self::new("Replied", None, format!("client {} is answered: {result:?}", request.0))
+            }
+            Notice::Finished { request, result } => {
+                Self::new("Finished", None, format!("client {} is answered: {result:?}", request.0))
             }
             Notice::Readable { request, result } => {
                 Self::new("Readable", None, format!("client {} may read: {result:?}", request.0))

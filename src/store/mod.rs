@@ -7,6 +7,7 @@ pub mod decided_files;
 mod log_tables;
 pub mod memory;
 pub mod sqlite;
+mod weak_tables;
 
 use std::path::PathBuf;
 

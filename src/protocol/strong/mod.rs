@@ -132,7 +132,10 @@ impl Strong {
             super::Message::Bully(message) => self.bully.on_message(from, message, out),
             super::Message::Log(message) => self.log.on_message(from, message, out),
             super::Message::Strong(message) => self.on_call(from, message, out),
-            super::Message::Paxos(_) | super::Message::Elsewhere => {}
+            super::Message::Paxos(_)
+            | super::Message::Eventual(_)
+            | super::Message::Register(_)
+            | super::Message::Elsewhere => {}
         }
         self.settle(out);
     }
