@@ -18,6 +18,7 @@
 //! - [`door`]: hostile bytes, few descriptors and a stop under load, met by a real node.
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
+//! - [`weak`]: the eventual board on both sides of a cut, quorum registers, logical clocks, and the shell about them.
 //! - [`tidy`]: is what is pure still pure?
 //!
 //! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
@@ -38,4 +39,5 @@ mod shell;
 mod simulate;
 mod support;
 mod tidy;
+mod weak;
 mod wire;
