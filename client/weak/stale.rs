@@ -67,17 +67,9 @@ impl Lab {
         for port in [writer, reader] {
             let _: Quorum = self.on(port, "register.quorum", &(1, 1))?;
         }
-        let deadline = Instant::now() + PATIENCE;
-        while self.read_demo(reader, name)?.as_deref() != Some("old") {
-            if Instant::now() > deadline {
-                return Err(Failed::refused(format!("{reader} did not come to hold 'old' in time; try again")));
-            }
-            std::thread::sleep(POLL);
-        }
+        self.until_held(reader, name, "old")?;
         self.step(3, format!("What {writer} tells the others to hold is held up at its gates."));
-        for to in &others {
-            let _: Held = self.on(writer, "lab.gate.hold", &(GATE, to.number(), GATE_MS))?;
-        }
+        self.hold_stores(writer, &others)?;
         self.step(
             4,
             format!("'new' is written at {writer}: its own copy is a write quorum, so the client is answered."),
@@ -93,10 +85,15 @@ impl Lab {
         if is_stale {
             self.console.say_bad("That is a stale read: 'new' was written, and answered, before it began.");
         }
+        for to in &others {
+            let _: Wire = self.on(writer, "lab.gate.release", &(GATE, to.number()))?;
+        }
+        self.until_held(reader, name, "new")?;
+        self.hold_stores(writer, &others)?;
         let majority = (ports.len() / 2 + 1) as u64;
         self.step(
             6,
-            format!("With {majority} for both, {majority} + {majority} > {}: any read meets any write.", ports.len()),
+            format!("The rest has arrived, and is held up anew. With {majority} for both, {majority} + {majority} > {}: any read meets any write.", ports.len()),
         );
         for port in [writer, reader] {
             let _: Quorum = self.on(port, "register.quorum", &(majority, majority))?;
@@ -116,11 +113,29 @@ impl Lab {
         if is_stale { Ok(Status::Done) } else { Err(Failed::refused("the read was not stale; try again")) }
     }
 
+    fn hold_stores(&self, writer: Port, others: &[Port]) -> Result<(), Failed> {
+        others
+            .iter()
+            .try_for_each(|to| self.on::<_, Held>(writer, "lab.gate.hold", &(GATE, to.number(), GATE_MS)).map(|_| ()))
+    }
+
+    /// Waits until a node, which asks nobody but itself, reads this.
+    fn until_held(&self, port: Port, name: &str, value: &str) -> Result<(), Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read_demo(port, name)?.as_deref() != Some(value) {
+            if Instant::now() > deadline {
+                return Err(Failed::refused(format!("{port} did not come to hold '{value}' in time; try again")));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     fn step(&mut self, number: u32, text: String) {
         self.console.say(format!("{number}. {text}"));
     }
 
-    fn read_demo(&mut self, port: Port, name: &str) -> Result<Option<String>, Failed> {
+    fn read_demo(&self, port: Port, name: &str) -> Result<Option<String>, Failed> {
         let read: ReadAnswer = self.on(port, "register.read", &(name, options()))?;
         Ok(read.value.as_ref().map(shown))
     }
