@@ -101,7 +101,8 @@ impl Bully {
         let late = self.now - since >= self.options.answer_ticks;
         let complete = waiting.is_empty() && (answered.len() == self.waited_for() || late);
         let majority = self.are_majority(answered.iter().copied()) || mutant!(WinsUnanswered);
-        let complete = complete || mutant!(WinsUnanswered) || mutant!(WinsByMajority);
+        let complete = complete || mutant!(WinsUnanswered);
+        let complete = complete || mutant!(WinsByMajority);
         if self.is_out() || (late && !majority) {
             self.look(true, self.options.answer_ticks, out);
         } else if majority && (complete || late) {
@@ -176,7 +177,7 @@ impl Bully {
         if mutant!(IdBeforeKnowledge) {
             return rank.id < self.id;
         }
-        (rank < self.rank) != mutant!(LowerRankWins)
+        if mutant!(LowerRankWins) { rank >= self.rank } else { rank < self.rank }
     }
 
     fn is_candidate(&self) -> bool {

@@ -513,8 +513,11 @@ fn both_followers_see_the_coordinator_die() {
     assert!(exhaust(seen_to_die(), &[A_LOWER_WINS, AFTER_A_CRASH, TWO_COORDINATE]) > 1);
 }
 
-/// Which mutants the model finds, where, and by which property.
-const FOUND: &[(fn() -> World<Elector>, Mutant, &str)] = &[
+/// In which world a mutant is found, and by which property.
+type Found = (fn() -> World<Elector>, Mutant, &'static str);
+
+/// Which mutants the model finds.
+const FOUND: &[Found] = &[
     (suspected, Mutant::VictoryIsAuthority, "a majority promised an epoch before its use"),
     (suspected, Mutant::MajorityMinusOne, "a majority promised an epoch before its use"),
     (suspected, Mutant::EpochUsedAgain, "no invariant of a node is broken"),
