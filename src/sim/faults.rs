@@ -47,7 +47,7 @@ pub enum Fault {
     /// The lab is restarted, most of its nodes at once: a new generation. Each tick.
     Restart,
     /// The disk is lost, and the node comes back with an empty one. Each crash of a node with a replicated log, as long
-    /// as a majority is left that may vote, and nothing is lost that the others lack (see [`super::check::log`]).
+    /// as a majority is left that may vote, and nothing is lost that the others lack (see `sim::check::log`).
     Wipe,
 }
 

@@ -6,7 +6,7 @@
 //! Write-ahead log with `synchronous=FULL`: a commit appends to the log and syncs it, once. A batch that need not be
 //! synced is committed with `synchronous=NORMAL` for that moment: it reaches the system, so it survives the process.
 //! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long. That a
-//! synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the [seal](super::seal)
+//! synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the seal (`store::seal`)
 //! is for.
 
 use std::fs::{self, File, TryLockError};
