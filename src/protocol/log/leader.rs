@@ -84,9 +84,7 @@ impl Campaign {
     pub(super) const fn epoch(&self) -> Ballot {
         self.epoch
     }
-}
 
-impl Campaign {
     /// The memberships that those who promised know of.
     pub(super) fn memberships(&self) -> impl Iterator<Item = &Membership> {
         self.holdings.values().filter_map(|(_, members)| members.as_deref())
@@ -442,9 +440,9 @@ impl Log {
         if leading.epoch != epoch && !mutant!(AcceptedAcrossEpochs) {
             return;
         }
-        let ends = self.memory.entries.length();
-        if length.is_some_and(|length| length > ends) {
-            return out.ignore(from, "it accepted more than there is");
+        // What has not left this node, nobody can have.
+        if length.is_some_and(|length| length > leading.flushed) {
+            return out.ignore(from, "it accepted more than it was sent");
         }
         if own {
             leading.durable = leading.durable.max(length.unwrap_or(0));

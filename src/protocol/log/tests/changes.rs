@@ -80,10 +80,10 @@ impl One {
         one
     }
 
-    /// This node has all that there is.
+    /// This node has all that has left.
     fn accepted(&mut self, from: u32) {
         self.step(Log::flush);
-        let (epoch, length) = (self.log.leads().unwrap(), Some(self.log.memory().length()));
+        let (epoch, length) = (self.log.leads().unwrap(), Some(self.log.handed_out()));
         self.hear(from, Message::Accepted { epoch, length });
     }
 
@@ -136,6 +136,8 @@ fn a_newcomer_counts_only_once_its_entry_is_there() {
     assert_eq!(one.committed(), 1, "it and the leader are two of four");
     one.accepted(2);
     assert_eq!(one.committed(), 2, "the entry that makes it a member leaves after that");
+    one.accepted(4);
+    assert_eq!(one.committed(), 2, "and needs three of four as well");
     one.accepted(2);
     assert_eq!(one.committed(), 3);
     assert!(!one.log.memory().is_changing());

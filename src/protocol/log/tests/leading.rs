@@ -113,6 +113,19 @@ fn a_batch_grows_while_the_one_before_is_under_way() {
     assert!(!leader.log.is_writing());
 }
 
+/// A wrong number in a message must not be believed, nor be counted with.
+#[test]
+fn what_has_not_left_cannot_have_been_accepted() {
+    let mut leader = Leader::new(thrifty());
+    leader.append(1);
+    leader.append(2);
+    for id in 1..=4 {
+        assert_eq!(leader.accept(id, 4), []);
+    }
+    assert_eq!(leader.log.memory().committed, 1);
+    leader.tick();
+}
+
 #[test]
 fn what_has_not_left_is_forgotten_with_the_epoch() {
     let mut leader = Leader::new(Options::default());
