@@ -194,6 +194,8 @@ mod switch {
         ConfirmsDeposed: "confirms a leader although it promised a higher epoch", LogSeeds;
         CompactsAll: "forgets also the entries behind the snapshot", LogSeeds;
         SnapshotOfEarlierSlot: "names an earlier slot in a snapshot", LogSeeds;
+        SnapshotOfLaterSlot: "names in a snapshot the slot that it had applied when that was ready", LogSeeds;
+        SnapshotOfAnotherLog: "takes a snapshot of a log that it has no more", Scripts;
         // Calls and services.
         AnswersByAnyEntry: "answers a call by another entry that took its slot", LogSeeds;
         ExposureForgotten: "says that a call did not happen which an earlier leader may have", Scripts;

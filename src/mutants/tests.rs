@@ -50,6 +50,7 @@ const TABLES: &[(&str, fn())] = &[
         "an_earlier_leader",
         calls::what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not,
     ),
+    ("another_snapshot", log::a_snapshot_is_of_this_very_log_and_newer_than_the_last),
     ("another_chain", log::a_log_that_continues_another_chain_is_not_acknowledged),
 ];
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use log::{info, warn};
 
+use super::encoder::Encoder;
 use super::intake::Intake;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
@@ -25,6 +26,7 @@ use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::Log;
 use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
+use crate::protocol::strong::snapshots::Ready;
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Ballot, Instance, NodeId, RequestId, Value};
 use crate::protocol::{Effect, Event, Message, Out, Record};
@@ -64,6 +66,8 @@ pub(crate) enum Input {
     Elect { reply: SyncSender<()> },
     /// A peer's process has ended.
     Disconnected(NodeId),
+    /// The snapshot that was due has been encoded.
+    Encoded(Ready),
     /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
     Call { sender: Sender, message: Message, clock: Option<Stamp>, reply: SyncSender<Reaction> },
     /// What came back from a peer, or was let go by a gate.
@@ -137,6 +141,7 @@ pub(super) struct Driver {
     intake: Arc<Intake>,
     peers: Arc<Peers>,
     scribe: Scribe,
+    encoder: Encoder,
     /// The clients that wait for an outcome.
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
     commands: BTreeMap<RequestId, Answering<Result<Reply, Failure>>>,
@@ -166,7 +171,7 @@ impl Driver {
         store: Box<dyn Store>,
         (inbox, intake): (Receiver<Input>, Arc<Intake>),
         peers: Arc<Peers>,
-        scribe: Scribe,
+        (scribe, encoder): (Scribe, Encoder),
         (first_request, ring): (u64, Arc<Ring>),
     ) -> Self {
         Self {
@@ -178,6 +183,7 @@ impl Driver {
             intake,
             peers,
             scribe,
+            encoder,
             clients: BTreeMap::new(),
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
@@ -237,6 +243,9 @@ impl Driver {
                 self.collect(None, None);
             }
             self.perform(due > 0 || stopping)?;
+            if let Some(due) = self.host.strong_mut().and_then(Strong::take_due) {
+                self.encoder.encode(due);
+            }
             self.look(due > 0);
             if due > 0 {
                 self.peers.release_due();
@@ -354,6 +363,12 @@ impl Driver {
                 }
                 self.collect(None, None);
                 self.witness.look(&mut self.clocks, self.host.strong());
+            }
+            Input::Encoded(ready) => {
+                if let Some(strong) = self.host.strong_mut() {
+                    strong.snapshot_ready(ready, &mut self.out);
+                }
+                self.collect(None, None);
             }
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Waiting | Input::Stop => {}

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | driver | 1 | owns the protocols and the store; see [`driver`] |
 //! | scribe | 1 | writes the decided files, and answers the calls that wait for them |
+//! | snapshot | 1, now and then | encodes the services' state, which would keep the driver |
 //! | sender | 1 a peer | sends what is queued for the peer, and brings the answers back |
 //! | accept | 1 | takes connections |
 //! | connection | 1 a connection | reads a call, hands it to the driver; waits and answers, if the driver does not; tells an open page |
@@ -13,6 +14,7 @@
 
 pub(crate) mod core;
 pub mod driver;
+mod encoder;
 mod intake;
 pub mod measure;
 mod scribe;
@@ -48,6 +50,7 @@ use crate::store::{Store, StoreError};
 use crate::web::Web;
 use core::Core;
 use driver::{Driver, Input};
+use encoder::Encoder;
 use intake::Intake;
 use scribe::Scribe;
 
@@ -158,9 +161,10 @@ impl Node {
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));
         let peers = Arc::new(peers.map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
+        let helpers = (scribe, Encoder::new(id, inbox.clone()));
         let intake = Arc::new(Intake::new(&inbox));
         let ways = (inputs, intake.clone());
-        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), scribe, (random()?, ring.clone()));
+        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), helpers, (random()?, ring.clone()));
         let since = Instant::now();
         let core = Core { id, address, joined: join, lab, access, since, peers, ring, inbox, intake };
         let core = Arc::new(core);

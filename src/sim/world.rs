@@ -21,6 +21,7 @@ use super::{MAX_NODES, Options, Protocol, Violation};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::quorum::Members;
+use crate::protocol::strong::snapshots::Due;
 use crate::protocol::types::{Instance, NodeId};
 use crate::protocol::{Effect, Message, Out, strong};
 
@@ -55,6 +56,12 @@ enum Event {
     Resume {
         at: usize,
     },
+    /// The snapshot that a node had due has been encoded.
+    Encoded {
+        at: usize,
+        life: u64,
+        due: Box<Due>,
+    },
     Mend(Cut),
     /// Time passes for every node, and chance may strike.
     Tick,
@@ -66,6 +73,7 @@ enum Input {
     Message { from: usize, generation: u64, message: Message, id: u64 },
     Call(Call),
     Disconnected(NodeId),
+    Snapshot(Box<Due>),
     Tick,
     Restart,
 }
@@ -254,6 +262,8 @@ impl World {
             Event::Disconnect { at, peer } => self.input(at, Input::Disconnected(self.ids[peer])),
             Event::Recover { at } => self.start(at),
             Event::Resume { at } => self.resume(at),
+            Event::Encoded { at, life, due } if self.nodes[at].life == life => self.input(at, Input::Snapshot(due)),
+            Event::Encoded { .. } => Ok(()),
             Event::Mend(cut) => {
                 self.network.mend(&cut);
                 self.note(None, Kind::Mend, || About::text(format!("{:?} of {:?}", cut.shape, cut.order)));
@@ -405,6 +415,7 @@ impl World {
             }
         }
         self.out = out;
+        self.begin_encoding(at);
         let who = self.who(at);
         if let Some((instance, known)) = answer {
             self.nodes[at].pending.push((who.generation, Pending::Answer(instance, known)));
@@ -475,7 +486,7 @@ impl World {
             Input::Disconnected(peer) => {
                 note(self, Kind::Disconnect, &|| About::text(format!("sees that the process of {peer} has ended")));
             }
-            Input::Tick => {}
+            Input::Snapshot(_) | Input::Tick => {}
         }
         let Some(host) = self.nodes[at].host.as_mut() else { return Ok(None) };
         match input {
@@ -492,6 +503,11 @@ impl World {
             Input::Disconnected(peer) => {
                 if let Some(strong) = host.strong_mut() {
                     strong.disconnected(peer, out);
+                }
+            }
+            Input::Snapshot(due) => {
+                if let Some(strong) = host.strong_mut() {
+                    strong.snapshot_ready(due.encode(), out);
                 }
             }
             Input::Tick => host.on_tick(out),

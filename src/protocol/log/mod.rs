@@ -444,9 +444,12 @@ impl Log {
         self.fetching.is_some()
     }
 
-    /// The services' state after a slot has been serialised: the entries before it may go.
-    pub fn compact(&mut self, slot: u64, state: Arc<[u8]>, out: &mut Out) {
-        let Some(hash) = self.memory.entries.hash_at(slot) else { return };
+    /// The services' state after a slot has been serialised, up to which the chain has this hash: the entries before it may
+    /// go. Of no use if there is a newer snapshot, or if the log is another one by now.
+    pub fn compact(&mut self, (slot, hash): (u64, u64), state: Arc<[u8]>, out: &mut Out) {
+        if self.memory.entries.hash_at(slot) != Some(hash) && !mutant!(SnapshotOfAnotherLog) {
+            return;
+        }
         if slot > self.memory.committed || self.memory.snapshot.as_ref().is_some_and(|old| old.slot >= slot) {
             return;
         }

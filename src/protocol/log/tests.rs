@@ -213,7 +213,13 @@ impl World {
             960..970 => self.step(id, Log::campaign),
             970..980 => {
                 let state: Arc<[u8]> = Arc::from(&b"a state of some length"[..]);
-                self.step(id, |log, out| log.compact(log.memory().committed, state, out));
+                self.step(id, |log, out| {
+                    let (slot, entries) = (log.memory().committed, &log.memory().entries);
+                    let hash = entries.hash_at(slot).unwrap();
+                    // Now and then one that was begun for a log that has been exchanged since.
+                    let hash = hash.wrapping_add(u64::from(slot % 7 == 0));
+                    log.compact((slot, hash), state, out);
+                });
             }
             980..984 => {
                 self.nodes.insert(id, None);
@@ -369,6 +375,31 @@ fn what_was_fetched_takes_nothing_back_that_came_meanwhile() {
     let piece = Piece::Entries { after: 1, entries: all[1..3].to_vec() };
     log.on_message(node(1), Message::Fetched { epoch, piece }, &mut Out::default());
     assert_eq!(log.memory().length(), 4, "entries that were acknowledged are gone");
+}
+
+/// A snapshot takes its time: what it is of may be gone when it is ready.
+#[test]
+pub(crate) fn a_snapshot_is_of_this_very_log_and_newer_than_the_last() {
+    let epoch = Ballot { round: 1, node: node(1) };
+    let mut chain = Entries::default();
+    (0..4).for_each(|_| chain.append(epoch, Command::Noop));
+    let all = chain.page(0, 9, 99);
+    let mut log = follower(&all);
+    hear(&mut log, None, 1, all[0].hash, &all[1..]);
+    let commit = Message::Accept { epoch, began: None, after: 4, hash: all[3].hash, entries: Vec::new(), committed: 3 };
+    log.on_message(node(1), commit, &mut Out::default());
+    let mut compact = |slot: u64, hash| {
+        let mut out = Out::default();
+        log.compact((slot, hash), Arc::from(&b"a state"[..]), &mut out);
+        (out.len(), log.memory().snapshot.as_ref().map(|snapshot| snapshot.slot))
+    };
+    let hash = |slot: usize| all[slot - 1].hash;
+    assert_eq!(compact(2, hash(2) ^ 1), (0, None), "of another log");
+    assert_eq!(compact(4, hash(4)), (0, None), "of what is not committed");
+    assert_eq!(compact(2, hash(2)), (1, Some(2)));
+    assert_eq!(compact(2, hash(2)), (0, Some(2)), "no newer than the last");
+    assert_eq!(compact(3, hash(3)), (1, Some(3)));
+    assert_eq!(compact(2, hash(2)), (0, Some(3)), "older than the last");
 }
 
 /// A candidate of three, and its epoch.

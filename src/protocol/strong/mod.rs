@@ -23,9 +23,9 @@
 //! that leaps ends all locks at once; between two leaders time stands still.
 
 pub(crate) mod calls;
+pub mod snapshots;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ::log::{error, info};
 use rand_pcg::Pcg64Mcg;
@@ -41,8 +41,10 @@ use crate::service::Services;
 use crate::service::command::{Action, Command as ServiceCommand};
 use crate::service::reply::{Notice, Position, Reply};
 use calls::{Call, Origin, Read};
+use snapshots::Due;
 
 pub use calls::{Failure, Message};
+pub use snapshots::Snapshots;
 
 /// A tick in the log's own time.
 const TICK_MS: u64 = 10;
@@ -63,22 +65,6 @@ impl Options {
     #[must_use]
     pub fn for_service(self) -> Self {
         Self { log: log::Options { thrifty: true, ..self.log }, ..self }
-    }
-}
-
-/// When a snapshot is due: after so many entries, but not before the log weighs four times as much as the last snapshot,
-/// so that writing snapshots costs little beside writing the log; in any case once the log is so heavy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshots {
-    /// So many entries.
-    pub entries: u64,
-    /// So many bytes of commands.
-    pub bytes: usize,
-}
-
-impl Default for Snapshots {
-    fn default() -> Self {
-        Self { entries: 10_000, bytes: 64 << 20 }
     }
 }
 
@@ -107,6 +93,10 @@ pub struct Strong {
     /// The entry by which the leader lets time pass, while it is under way.
     expiring: Option<u64>,
     changes: Vec<Notice>,
+    /// The snapshot that is being encoded: its slot, and the hash of the chain up to it.
+    encoding: Option<(u64, u64)>,
+    /// The same, until somebody takes it.
+    due: Option<Due>,
 }
 
 impl Strong {
@@ -133,6 +123,8 @@ impl Strong {
             joining: None,
             expiring: None,
             changes: Vec::new(),
+            encoding: None,
+            due: None,
         };
         strong.apply(&mut Out::default());
         strong
@@ -237,7 +229,7 @@ impl Strong {
             }
         }
         self.apply(out);
-        self.compact(out);
+        self.note_due();
         if let Some(addresses) = self.log.take_correspondents() {
             out.notify(Event::Correspondents { addresses });
         }
@@ -321,20 +313,6 @@ impl Strong {
         }
         self.time_ms = self.time_ms.max(self.services.time_ms());
         self.answer_reads(out);
-    }
-
-    fn compact(&mut self, out: &mut Out) {
-        let memory = self.log.memory();
-        let (kept, size) = memory.snapshot.as_ref().map_or((0, 0), |snapshot| (snapshot.slot, snapshot.state.len()));
-        let Snapshots { entries, bytes } = self.options.snapshots;
-        let weight = memory.entries.weight();
-        let many = self.applied.saturating_sub(kept) >= entries && weight >= size.saturating_mul(4);
-        // With a snapshot just taken, the entries kept for late followers must not ask for the next one.
-        let heavy = weight >= bytes && self.applied.saturating_sub(kept) > self.options.log.tail;
-        if (many || heavy) && !self.broken {
-            let state: Arc<[u8]> = self.services.snapshot().into();
-            self.log.compact(self.applied - u64::from(mutant!(SnapshotOfEarlierSlot)), state, out);
-        }
     }
 
     /// Lets time pass by an entry when a lock's time has come.

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::{Event, Input, MAX_LATE_TICKS, World};
 use crate::protocol::host::{Host, Options as HostOptions};
 use crate::protocol::paxos::Options as PaxosOptions;
+use crate::protocol::strong::Strong;
 use crate::sim::check::{Verdict, Who};
 use crate::sim::disk::{Recovered, Rot};
 use crate::sim::faults::{Fault, Fortune};
@@ -57,6 +58,18 @@ impl World {
         }
         self.nodes[at].host = Some(host);
         Ok(())
+    }
+
+    /// A snapshot that is due is encoded beside what the node does meanwhile: at once, or for a while in which much may
+    /// happen to it.
+    pub(super) fn begin_encoding(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let Some(due) = node.host.as_mut().and_then(Host::strong_mut).and_then(Strong::take_due) else { return };
+        // Not drawn, so that the other draws are the same whether there are snapshots or not.
+        let mut hasher = DefaultHasher::new();
+        (self.seed, at, self.steps).hash(&mut hasher);
+        let takes = [0, 0, 1, 5, 50, 200][hasher.finish() as usize % 6];
+        self.queue.push(self.now + takes, Event::Encoded { at, life: node.life, due: Box::new(due) });
     }
 
     /// The node dies: its memory is gone, and of what was not synced some part; its disk may suffer.

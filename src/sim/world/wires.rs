@@ -28,7 +28,7 @@ impl World {
                 }
             }
             Input::Call(call) => self.subjects.iter_mut().for_each(|subject| subject.turned_away(call)),
-            Input::Disconnected(_) | Input::Tick | Input::Restart => {}
+            Input::Disconnected(_) | Input::Snapshot(_) | Input::Tick | Input::Restart => {}
         }
     }
 

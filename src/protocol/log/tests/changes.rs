@@ -313,7 +313,10 @@ fn a_late_word_of_less_does_not_set_the_leader_back_for_good() {
     let epoch = one.log.leads().unwrap();
     one.hear(2, Message::Accepted { epoch, length: Some(1) });
     one.step(Log::flush);
-    one.step(|log, out| log.compact(4, Arc::from(&b"a state"[..]), out));
+    one.step(|log, out| {
+        let hash = log.memory().entries.hash_at(4).unwrap();
+        log.compact((4, hash), Arc::from(&b"a state"[..]), out);
+    });
     one.accepted(2);
     one.said.clear();
     one.step(|log, _| _ = log.append(Command::Noop));
