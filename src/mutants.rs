@@ -148,6 +148,7 @@ mod switch {
         PreemptsUnasked: "stands against a coordinator of lower rank without being told to", ElectionSeeds;
         WinsUnanswered: "wins before anybody has answered", ElectionSeeds;
         WinsByMajority: "wins without waiting for who has not answered", Elections;
+        StandsForEach: "stands once more for each candidate by force", Elections;
         LateAnswerCounts: "counts an answer to an earlier election", Elections;
         WinnerStandsBack: "stands back although it has won", Elections;
         WaitsForEver: "waits for ever for the winner's Coordinator", Elections;

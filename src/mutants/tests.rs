@@ -60,6 +60,7 @@ const ELECTIONS: &[(&str, fn())] = &[
     ("one_is_down_from_the_start", elections::one_is_down_from_the_start),
     ("the_coordinator_dies", elections::the_coordinator_dies_and_another_takes_over),
     ("an_election_is_short_and_cheap", elections::an_election_is_short_and_cheap),
+    ("elections_by_hand_do_not_set_each_other_off", elections::elections_by_hand_do_not_set_each_other_off),
     ("quorum_loss_and_back", elections::quorum_loss_and_back),
 ];
 
