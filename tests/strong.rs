@@ -4,12 +4,14 @@
 //! - [`stops`]: the leader only sleeps (SIGSTOP), for longer than an election and than a lock's time to live.
 //! - [`cuts`]: the leader is cut off from the majority.
 //! - [`disks`]: a node's memory is wiped, damaged, exchanged, or set back.
-//! - [`syncs`]: killed at a sync, a sync that fails, a disk that is full.
+//! - [`syncs`]: killed at a sync, and a sync that fails.
+//! - [`full`]: disks that take no more.
 //!
 //! [`load`] is what clients do meanwhile, and how it is judged.
 
 mod cuts;
 mod disks;
+mod full;
 mod kills;
 mod load;
 mod stops;

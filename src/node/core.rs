@@ -51,7 +51,7 @@ impl Core {
         self.ask(|reply| Input::Decided { instance, reply })
     }
 
-    pub(crate) fn restart(&self) -> Receiver<u64> {
+    pub(crate) fn restart(&self) -> Receiver<Option<u64>> {
         self.ask(|reply| Input::Restart { reply })
     }
 

@@ -13,6 +13,7 @@ use log::{info, warn};
 
 use super::encoder::Encoder;
 use super::intake::Intake;
+use super::room::Room;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
 use super::witness::{Witness, concerns_leader};
@@ -78,8 +79,8 @@ pub(crate) enum Input {
     Decided { instance: Instance, reply: SyncSender<Option<Remembered>> },
     /// Something waits in the intake.
     Waiting,
-    /// Forget everything; answers the new generation.
-    Restart { reply: SyncSender<u64> },
+    /// Forget everything; answers the new generation, or nothing if there is no room to save that it has begun.
+    Restart { reply: SyncSender<Option<u64>> },
     /// A client asks how the node is, and about at most so many instances from this one on.
     Status { from: Option<Instance>, limit: usize, reply: SyncSender<Snapshot> },
     /// No more inputs will be answered: write and end.
@@ -121,44 +122,49 @@ pub(crate) struct Reaction {
 }
 
 /// What follows from a batch, in order.
-enum Action {
+pub(super) enum Action {
     Save(Record),
     Note(Record),
     Send(Outgoing),
     React(NodeId, SyncSender<Reaction>, Reaction),
     Answer(SyncSender<Outcome>, Outcome),
-    Tell(SyncSender<Option<Remembered>>, Option<Remembered>),
-    Restarted(SyncSender<u64>, u64),
+    Tell(SyncSender<Option<Remembered>>, Instance, Option<Remembered>),
+    Restarted(SyncSender<Option<u64>>, u64),
     Write(Task),
-    Reply(Answering<Result<Reply, Failure>>, Result<Reply, Failure>),
+    /// With the slot of the entry, as [`Event::Replied`] has it.
+    Reply(Answering<Result<Reply, Failure>>, Result<Reply, Failure>, Option<u64>),
     Read(Query, Result<(), Failure>),
+    /// Reads the state that is here, whatever it is.
+    Look(Query),
 }
 
 pub(super) struct Driver {
-    host: Host,
-    store: Box<dyn Store>,
+    pub(super) host: Host,
+    pub(super) store: Box<dyn Store>,
     inbox: Receiver<Input>,
     intake: Arc<Intake>,
-    peers: Arc<Peers>,
+    pub(super) peers: Arc<Peers>,
     scribe: Scribe,
     encoder: Encoder,
     /// The clients that wait for an outcome.
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
     commands: BTreeMap<RequestId, Answering<Result<Reply, Failure>>>,
     queries: BTreeMap<RequestId, Query>,
+    /// Whether there is room on the disk.
+    pub(super) room: Room,
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
-    clocks: Clocks,
-    witness: Witness,
+    pub(super) clocks: Clocks,
+    pub(super) witness: Witness,
     next_request: u64,
     now_ticks: u64,
     next_tick: Instant,
     idle_ticks: u32,
-    out: Out,
-    actions: Vec<Action>,
+    pub(super) out: Out,
+    pub(super) actions: Vec<Action>,
     /// Records to be written, and files that follow them: notes wait here for an occasion.
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     tasks: Vec<Task>,
     counters: Counters,
     /// The last leader that was known.
@@ -187,6 +193,7 @@ impl Driver {
             clients: BTreeMap::new(),
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
+            room: Room::default(),
             watches: Vec::new(),
             has_new_watches: false,
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
@@ -231,18 +238,12 @@ impl Driver {
             for input in batch.drain(..) {
                 self.step(input);
             }
-            for _ in 0..due {
-                self.now_ticks += 1;
-                self.host.on_tick(&mut self.out);
-                self.collect(None, None);
-                self.witness.look(&mut self.clocks, self.host.strong());
-            }
-            // Twice: what our own acceptor says of the first may let more leave.
-            for _ in 0..2 {
-                self.host.flush(&mut self.out);
-                self.collect(None, None);
+            self.now_ticks += u64::from(due);
+            if !self.room.is_out() {
+                self.pass(due);
             }
             self.perform(due > 0 || stopping)?;
+            self.mind_room()?;
             if let Some(due) = self.host.strong_mut().and_then(Strong::take_due) {
                 self.encoder.encode(due);
             }
@@ -258,6 +259,20 @@ impl Driver {
             if stopping {
                 return Ok(());
             }
+        }
+    }
+
+    /// Time passes for the protocols, and the batch ends.
+    fn pass(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            self.host.on_tick(&mut self.out);
+            self.collect(None, None);
+            self.witness.look(&mut self.clocks, self.host.strong());
+        }
+        // Twice: what our own acceptor says of the first may let more leave.
+        for _ in 0..2 {
+            self.host.flush(&mut self.out);
+            self.collect(None, None);
         }
     }
 
@@ -293,6 +308,9 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input) {
+        if self.room.is_out() {
+            return self.step_without_room(input);
+        }
         match input {
             Input::Call { sender, message, clock, reply } => {
                 self.receive(Arrival { sender, message, clock }, Some(reply));
@@ -322,7 +340,7 @@ impl Driver {
             Input::Decided { instance, reply } => {
                 let known = self.host.tell(&instance, &mut self.out);
                 self.collect(None, None);
-                self.actions.push(Action::Tell(reply, known));
+                self.actions.push(Action::Tell(reply, instance, known));
             }
             Input::Command { command, keyed, deadline_ticks, reply } => {
                 let request = self.name();
@@ -338,7 +356,7 @@ impl Driver {
                 strong.change(request, change, deadline_ticks, &mut self.out);
                 self.collect(None, None);
             }
-            Input::Query { query, deadline_ticks: None } => self.actions.push(Action::Read(query, Ok(()))),
+            Input::Query { query, deadline_ticks: None } => self.actions.push(Action::Look(query)),
             Input::Query { query, deadline_ticks: Some(deadline_ticks) } => {
                 let request = self.name();
                 let Some(strong) = self.host.strong_mut() else { return };
@@ -346,10 +364,7 @@ impl Driver {
                 strong.read(request, deadline_ticks, &mut self.out);
                 self.collect(None, None);
             }
-            Input::Watch { watch, deadline_ticks } => {
-                self.watches.push((self.now_ticks.saturating_add(deadline_ticks), watch));
-                self.has_new_watches = true;
-            }
+            Input::Watch { watch, deadline_ticks } => self.watch(watch, deadline_ticks),
             Input::Elect { reply } => {
                 let Some(strong) = self.host.strong_mut() else { return };
                 strong.elect(&mut self.out);
@@ -373,6 +388,11 @@ impl Driver {
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Waiting | Input::Stop => {}
         }
+    }
+
+    pub(super) fn watch(&mut self, watch: Watch, deadline_ticks: u64) {
+        self.watches.push((self.now_ticks.saturating_add(deadline_ticks), watch));
+        self.has_new_watches = true;
     }
 
     /// A message comes in: the clocks go on from its sender's.
@@ -419,7 +439,11 @@ impl Driver {
 
     /// Turns the effects of one step into actions: what is addressed to the caller becomes the answer to its call, what
     /// the node sends to itself becomes an input, at once.
-    fn collect(&mut self, mut caller: Option<(NodeId, SyncSender<Reaction>)>, restart: Option<SyncSender<u64>>) {
+    pub(super) fn collect(
+        &mut self,
+        mut caller: Option<(NodeId, SyncSender<Reaction>)>,
+        restart: Option<SyncSender<Option<u64>>>,
+    ) {
         let me = self.host.id();
         let mut own = VecDeque::new();
         let (generation, clock, fate) = (self.host.generation(), self.clocks.now().clone(), Fate::Passes);
@@ -458,10 +482,10 @@ impl Driver {
                             self.peers.meet(addresses);
                         }
                     }
-                    Effect::Notify(Event::Replied { request, result }) => {
+                    Effect::Notify(Event::Replied { request, result, entry }) => {
                         self.counters.commands_failed += u64::from(result.is_err());
                         if let Some(client) = self.commands.remove(&request) {
-                            self.actions.push(Action::Reply(client, result));
+                            self.actions.push(Action::Reply(client, result, entry));
                         }
                     }
                     Effect::Notify(Event::Readable { request, result }) => {
@@ -537,7 +561,7 @@ impl Driver {
                     answers.push((client, outcome));
                 }
                 Action::Send(outgoing) if !saves => self.peers.send(outgoing),
-                action @ (Action::Reply(..) | Action::Read(..)) if !saves => early.push(action),
+                action @ (Action::Reply(..) | Action::Read(..) | Action::Look(..)) if !saves => early.push(action),
                 action => later.push(action),
             }
         }
@@ -553,10 +577,17 @@ impl Driver {
             self.counters.batches += 1;
             self.counters.records += records.len() as u64;
             let began = Instant::now();
-            if let Err(error) = self.store.write(&records, &local_time(), saves) {
-                // Whoever waits hears that the node stopped: nothing that was not written is ever acknowledged.
-                warn!("the store failed, so this node stops: {error}");
-                return Err(error);
+            match self.store.write(&records, &local_time(), saves) {
+                Ok(()) => {}
+                Err(error @ StoreError::NoRoom { .. }) => {
+                    later.extend(answers.into_iter().map(|(client, outcome)| Action::Answer(client, outcome)));
+                    return self.lose_room(later, &error);
+                }
+                Err(error) => {
+                    // Whoever waits hears that the node stopped: nothing that was not written is ever acknowledged.
+                    warn!("the store failed, so this node stops: {error}");
+                    return Err(error);
+                }
             }
             if saves {
                 self.counters.syncs.observe(began.elapsed());
@@ -565,7 +596,7 @@ impl Driver {
         later.into_iter().for_each(|action| self.act(action, &mut restarts));
         let answer = move || {
             answers.into_iter().for_each(|(client, outcome)| _ = client.send(outcome));
-            restarts.into_iter().for_each(|(client, generation)| _ = client.send(generation));
+            restarts.into_iter().for_each(|(client, generation)| _ = client.send(Some(generation)));
         };
         if tasks.is_empty() {
             answer();
@@ -576,7 +607,7 @@ impl Driver {
     }
 
     /// Does what need not be collected first; restarts are answered when all is done.
-    fn act(&mut self, action: Action, restarts: &mut Vec<(SyncSender<u64>, u64)>) {
+    fn act(&mut self, action: Action, restarts: &mut Vec<(SyncSender<Option<u64>>, u64)>) {
         match action {
             Action::Send(outgoing) => self.peers.send(outgoing),
             Action::React(to, caller, reaction) => {
@@ -586,19 +617,22 @@ impl Driver {
                 }
                 _ = caller.send(Reaction { fate, ..reaction });
             }
-            Action::Tell(client, known) => _ = client.send(known),
+            Action::Tell(client, _, known) => _ = client.send(known),
             Action::Restarted(client, generation) => restarts.push((client, generation)),
-            Action::Reply(client, result) => client(result),
-            Action::Read(query, result) => {
-                if let Some(strong) = self.host.strong() {
-                    query(result.map(|()| strong));
-                }
-            }
+            Action::Reply(client, result, _) => client(result),
+            Action::Read(query, result) => self.read(query, result),
+            Action::Look(query) => self.read(query, Ok(())),
             Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
         }
     }
 
-    fn snapshot(&self, from: Option<&Instance>, limit: usize) -> Snapshot {
+    pub(super) fn read(&self, query: Query, result: Result<(), Failure>) {
+        if let Some(strong) = self.host.strong() {
+            query(result.map(|()| strong));
+        }
+    }
+
+    pub(super) fn snapshot(&self, from: Option<&Instance>, limit: usize) -> Snapshot {
         let paxos = self.host.paxos();
         let all = paxos.instances();
         let first = from.cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
@@ -615,6 +649,7 @@ impl Driver {
             instances_total: all.len(),
             decided_total: paxos.decided_count(),
             ballots_running: paxos.running(),
+            disk: self.room.shown(),
             files_pending: self.scribe.pending() + self.tasks.len(),
             counters: self.counters,
             members: self.host.strong().map_or_else(

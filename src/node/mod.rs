@@ -17,6 +17,7 @@ pub mod driver;
 mod encoder;
 mod intake;
 pub mod measure;
+mod room;
 mod scribe;
 pub mod status;
 mod witness;

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub decided_total: usize,
     /// Ballots that run on this node now.
     pub ballots_running: usize,
+    /// What is wrong with the room on the disk, if anything is: `reserve` or `full`.
+    pub disk: Option<&'static str>,
     /// Decided files that are still to be written.
     pub files_pending: usize,
     /// What the node has counted since it was started.

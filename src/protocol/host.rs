@@ -72,6 +72,8 @@ pub struct Host {
     followed: bool,
     paxos: Paxos,
     strong: Option<Strong>,
+    /// Whether the disk is short of room.
+    short: bool,
     rng: Pcg64Mcg,
 }
 
@@ -90,7 +92,7 @@ impl Host {
             let rng = Pcg64Mcg::seed_from_u64(rng.random());
             Strong::new(id, founding.clone(), options, log, rng)
         });
-        Self { id, founding, options, generation, followed, paxos, strong, rng }
+        Self { id, founding, options, generation, followed, paxos, strong, short: false, rng }
     }
 
     /// Handles one message, unless it comes from a stranger or out of another generation. To the log nobody is a stranger:
@@ -200,6 +202,30 @@ impl Host {
         self.enter(generation, false, out);
     }
 
+    /// Whether the disk is short of room, from now on: see [`super::strong::room`].
+    pub fn set_short(&mut self, short: bool) {
+        self.short = short;
+        self.paxos.set_short(short);
+        if let Some(strong) = &mut self.strong {
+            strong.set_short(short);
+        }
+    }
+
+    /// A save has failed for want of room. The node goes back to what is on its disk, as if it had crashed there and
+    /// started again, and is short of room; whoever waits is told what is known. Nothing in `out` needs a save. Gives the
+    /// slot up to which an entry of the log may be on our disk, or with somebody else.
+    pub fn lose_room(&mut self, durable: Durable, out: &mut Out) -> u64 {
+        self.paxos.lose_room(out);
+        let kept = durable.log.length();
+        let reached = self.strong.as_mut().map_or(0, |strong| strong.lose_room(kept, out));
+        *self = Self::new(self.id, self.founding.clone(), self.options, durable, self.rng.random());
+        self.set_short(true);
+        if let Some(strong) = &self.strong {
+            out.notify(Event::Correspondents { addresses: strong.log().correspondents() });
+        }
+        reached
+    }
+
     fn enter(&mut self, generation: u64, followed: bool, out: &mut Out) {
         for request in self.paxos.waiting() {
             out.notify(Event::Answered { request, outcome: Outcome::Restarted });
@@ -222,6 +248,7 @@ impl Host {
                 out.notify(Event::Correspondents { addresses });
             }
         }
+        self.set_short(self.short);
         out.save(Record::Generation { generation, followed });
         out.notify(Event::Restarted { generation });
     }

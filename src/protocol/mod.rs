@@ -91,6 +91,8 @@ pub enum Event {
         request: RequestId,
         /// What the services said, or why nothing is known of it.
         result: Result<Reply, Failure>,
+        /// The slot of the entry that was applied, if this node appended it, and no other leader ever had the call.
+        entry: Option<u64>,
     },
     /// A client's read may be answered from the state here, or will not be.
     Readable {

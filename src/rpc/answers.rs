@@ -145,6 +145,9 @@ pub struct Status {
     pub generation: u64,
     /// Milliseconds since the process started.
     pub uptime_ms: u64,
+    /// What is wrong with the room on its disk, if anything is: `reserve` (what clients write is refused) or `full`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
     /// What the node knows of instances: of the one asked for, or of the first hundred.
     pub instances: Vec<InstanceRow>,
     /// What it has counted.

@@ -195,6 +195,15 @@ pub const NEWCOMER_SILENT: FaultKind = FaultKind {
               --join, and try again.",
 };
 
+/// There is no room on the disk.
+pub const DISK_FULL: FaultKind = FaultKind {
+    code: 129,
+    name: "disk full",
+    definite: true,
+    meaning: "the disk of the node that the text names is full; nothing was changed. Free space there: the node goes on by \
+              itself. Until then, what it has can be read from it with the option read = 'local'.",
+};
+
 /// There is no way between these nodes that could fail.
 pub const NO_LINK: FaultKind = FaultKind {
     code: 150,
@@ -205,7 +214,7 @@ pub const NO_LINK: FaultKind = FaultKind {
 };
 
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 25] = [
+pub const FAULTS: [FaultKind; 26] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -230,6 +239,7 @@ pub const FAULTS: [FaultKind; 25] = [
     MEMBER_COUNT,
     CHANGING,
     NEWCOMER_SILENT,
+    DISK_FULL,
     NO_LINK,
 ];
 

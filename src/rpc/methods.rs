@@ -217,7 +217,8 @@ static BASE: &[Method] = &[
         id: Id::Status,
         signatures: &[&["struct"], &["struct", "string"]],
         usage: "[instance]",
-        help: "How this node is: node, address, members, mode, generation, uptime_ms, counters, and per instance what it \
+        help: "How this node is: node, address, members, mode, generation, uptime_ms, counters, disk (only if that is \
+               full: 'reserve' while writes are refused, 'full' while nothing can be saved), and per instance what it \
                promised, accepted and knows to be decided: of the one named, or of the first hundred.",
         lab: false,
         role: Role::Client,

@@ -17,8 +17,8 @@ use super::answers::{
 };
 use super::door::{Promise, Reply};
 use super::faults::{
-    BAD_OPTION, FAULTS, FORBIDDEN, FULL, IGNORED, NO_MEMBER, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED, TOO_LARGE,
-    UNAVAILABLE, UNKNOWN,
+    BAD_OPTION, DISK_FULL, FAULTS, FORBIDDEN, FULL, IGNORED, NO_MEMBER, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED,
+    TOO_LARGE, UNAVAILABLE, UNKNOWN,
 };
 use super::introspect::capabilities;
 use super::methods::{METHODS, Method, ProposeOptions, Request};
@@ -61,7 +61,7 @@ enum Started {
     Message { asked: Message, is_peer: bool, reaction: Receiver<Reaction> },
     Proposal { instance: Instance, value: Value, outcome: Receiver<Outcome> },
     Decided(Receiver<Option<Remembered>>),
-    Restart(Receiver<u64>),
+    Restart(Receiver<Option<u64>>),
     Status(Receiver<Snapshot>),
     Strong(strong::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
@@ -315,7 +315,8 @@ impl Service {
                 Ok(Returned::Decided(Decided { decided: value.is_some(), value, ballot }))
             }
             Started::Restart(generation) => {
-                let generation = wait(generation)?;
+                let generation =
+                    wait(generation)?.ok_or_else(|| disk_full(self.core.id, "the node was not restarted"))?;
                 let message = format!("Node on port {} has been restarted.", self.core.id);
                 Ok(Returned::Restarted(Restarted { generation, message }))
             }
@@ -364,6 +365,7 @@ impl Service {
             Outcome::Restarted => Err(RESTARTED.fault(format!(
                 "{me} was restarted while it proposed '{shown}', and has forgotten it; propose again"
             ))),
+            Outcome::NoRoom => Err(disk_full(me, &format!("your value '{shown}' was not written"))),
             Outcome::Full => Err(FULL.fault(format!(
                 "{me} holds as many instances as it may; your value '{shown}' was not written; use an instance that \
                  exists, or restart the lab"
@@ -383,6 +385,7 @@ impl Service {
             mode: if core.lab { "lab" } else { "service" }.to_owned(),
             generation: snapshot.generation,
             uptime_ms: Instant::now().saturating_duration_since(core.since).as_millis() as u64,
+            disk: snapshot.disk.map(str::to_owned),
             instances: snapshot.instances.into_iter().map(instance_row).collect(),
             log: snapshot.strong,
             counters: [
@@ -455,6 +458,13 @@ pub(super) fn wait<T>(answer: Receiver<T>) -> Result<T, Fault> {
 
 pub(super) fn stopped() -> Fault {
     STOPPED.fault("the node stopped before it could answer; ask another node what became of it")
+}
+
+/// There is no room on the disk of a node, so this did not happen.
+pub(super) fn disk_full(node: NodeId, nothing: &str) -> Fault {
+    DISK_FULL.fault(format!(
+        "disk full: the disk of {node} takes no more; {nothing}; free space there, and it goes on by itself"
+    ))
 }
 
 fn unknown_method(name: &str) -> Fault {

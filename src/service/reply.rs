@@ -231,6 +231,9 @@ pub enum Refusal {
         /// The lowest that can be asked for.
         oldest: u64,
     },
+    /// The leader's disk is full: the command did not become an entry. Not the services' answer, but the log's.
+    #[error("the leader's disk is full; nothing was written")]
+    NoRoom,
 }
 
 /// What a limit is on, as refusals name it.

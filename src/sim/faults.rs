@@ -49,6 +49,9 @@ pub enum Fault {
     /// The disk is lost, and the node comes back with an empty one. Each crash of a node with a replicated log, as long
     /// as a majority is left that may vote, and nothing is lost that the others lack (see `sim::check::log`).
     Wipe,
+    /// A disk is full: for a while there is only a reserve; or a batch cannot be saved, and the node goes back to what is on
+    /// its disk, and is out of everything for a while. Each batch of which something must be saved.
+    Full,
 }
 
 impl Fault {
@@ -68,9 +71,10 @@ impl Fault {
         Self::Clock,
         Self::Restart,
         Self::Wipe,
+        Self::Full,
     ];
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     /// Its name, as `--faults` takes it.
     #[must_use]
@@ -90,6 +94,7 @@ impl Fault {
             Self::Clock => "clock",
             Self::Restart => "restart",
             Self::Wipe => "wipe",
+            Self::Full => "full",
         }
     }
 
@@ -100,7 +105,7 @@ impl Fault {
             Self::Delay | Self::Reorder | Self::Sync => 1000,
             Self::Cut => 20,
             Self::Pause | Self::Clock => 6,
-            Self::Crash => 12,
+            Self::Crash | Self::Full => 12,
             Self::Tear => 600,
             Self::Rot | Self::Wipe => 150,
             Self::Stale => 300,
@@ -234,13 +239,22 @@ impl Chances {
     pub(super) fn draw(rng: &mut Pcg64Mcg, filter: Filter) -> Self {
         // Faults that were added later draw apart, so that all earlier seeds still give the runs that they gave.
         let mut apart = Pcg64Mcg::seed_from_u64(rng.clone().random());
+        let mut further = Pcg64Mcg::seed_from_u64(apart.clone().random());
         let rates = Fault::ALL.map(|fault| {
-            let rng = if fault >= Fault::Wipe { &mut apart } else { &mut *rng };
+            let rng = match fault {
+                Fault::Full => &mut further,
+                Fault::Wipe => &mut apart,
+                _ => &mut *rng,
+            };
             let (on, rate) = (rng.random_bool(0.5), rng.random_range(1..=fault.most()));
             if on && filter.window(fault) != (0, 0) { rate } else { 0 }
         });
         let streams = Fault::ALL.map(|fault| {
-            let rng = if fault >= Fault::Wipe { &mut apart } else { &mut *rng };
+            let rng = match fault {
+                Fault::Full => &mut further,
+                Fault::Wipe => &mut apart,
+                _ => &mut *rng,
+            };
             Pcg64Mcg::seed_from_u64(rng.random())
         });
         Self { rates, streams, struck: [0; Fault::COUNT], filter }

@@ -107,7 +107,7 @@ impl About {
 
     fn notice(notice: &Notice) -> Self {
         let text = match notice {
-            Notice::Replied { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
+            Notice::Replied { request, result, .. } => Some(format!("client {} is answered: {result:?}", request.0)),
             _ => None,
         };
         Self { text, ..Self::of(Subject::news(notice)) }

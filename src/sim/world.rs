@@ -2,6 +2,7 @@
 
 mod life;
 mod phases;
+mod room;
 mod wires;
 
 use std::collections::VecDeque;
@@ -55,6 +56,11 @@ enum Event {
     },
     Resume {
         at: usize,
+    },
+    /// There is room on a node's disk again.
+    Room {
+        at: usize,
+        life: u64,
     },
     /// The snapshot that a node had due has been encoded.
     Encoded {
@@ -262,6 +268,11 @@ impl World {
             Event::Disconnect { at, peer } => self.input(at, Input::Disconnected(self.ids[peer])),
             Event::Recover { at } => self.start(at),
             Event::Resume { at } => self.resume(at),
+            Event::Room { at, life } if self.nodes[at].life == life => {
+                self.set_short(at, false);
+                Ok(())
+            }
+            Event::Room { .. } => Ok(()),
             Event::Encoded { at, life, due } if self.nodes[at].life == life => self.input(at, Input::Snapshot(due)),
             Event::Encoded { .. } => Ok(()),
             Event::Mend(cut) => {
@@ -528,6 +539,16 @@ impl World {
         node.flushing = false;
         let pending = std::mem::take(&mut node.pending);
         let (id, life) = (node.id, node.life);
+        let saves = pending.iter().any(|(_, pending)| matches!(pending, Pending::Effect(Effect::Save(_))));
+        if saves && let Some(mut fortune) = self.strikes(Fault::Full, Some(at)) {
+            self.tally.count(Fault::Full);
+            if fortune.is_one_of(2) {
+                return self.lose_room(at, pending, fortune);
+            }
+            self.set_short(at, true);
+            self.queue.push(self.now + fortune.within(1..=600), Event::Room { at, life });
+        }
+        let node = &mut self.nodes[at];
         for (_, pending) in &pending {
             if let Pending::Effect(Effect::Save(record) | Effect::Note(record)) = pending {
                 node.disk.write(record);

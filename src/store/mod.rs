@@ -6,6 +6,7 @@
 pub mod decided_files;
 mod log_tables;
 pub mod memory;
+mod reserve;
 mod seal;
 pub mod sqlite;
 
@@ -27,8 +28,10 @@ pub trait Store: Send {
     /// disk when this returns; without, they survive the process but perhaps not the machine.
     ///
     /// # Errors
-    /// Nothing is known of the records then. The caller stops the node and does not try again: after a failed sync the
-    /// system may have dropped what it could not write, and a second sync would succeed without it.
+    /// With [`StoreError::NoRoom`] it is certain that nothing of the records was kept, and all before them is as it was:
+    /// later ones may be kept when there is room again. With any other nothing is known of the records. The caller stops the
+    /// node and does not try again: after a failed sync the system may have dropped what it could not write, and a second
+    /// sync would succeed without it.
     fn write(&mut self, records: &[Record], at: &str, sync: bool) -> Result<(), StoreError>;
 
     /// All decisions, with the time at which they were learned, in that order.
@@ -36,6 +39,19 @@ pub trait Store: Send {
     /// # Errors
     /// As for [`Store::load`].
     fn decisions(&mut self) -> Result<Vec<Decision>, StoreError>;
+
+    /// Whether the store has used up what room there was: it lives on a reserve, or cannot write at all.
+    fn is_short(&self) -> bool {
+        false
+    }
+
+    /// Looks whether a store that is short has room again, as much as before.
+    ///
+    /// # Errors
+    /// As for [`Store::write`], but for want of room: that is `false`.
+    fn find_room(&mut self) -> Result<bool, StoreError> {
+        Ok(!self.is_short())
+    }
 
     /// Housekeeping, called when the node has nothing else to do.
     ///
@@ -106,6 +122,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The disk takes no more.
+    #[error("{file}: {why}; free space on its disk")]
+    NoRoom {
+        /// The database.
+        file: PathBuf,
+        /// In the words of who refused.
+        why: String,
     },
     /// SQLite refused.
     #[error("{file}: {source}")]

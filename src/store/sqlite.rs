@@ -5,6 +5,8 @@
 //!
 //! Write-ahead log with `synchronous=FULL`: a commit appends to the log and syncs it, once. A batch that need not be
 //! synced is committed with `synchronous=NORMAL` for that moment: it reaches the system, so it survives the process.
+//! When the disk takes no more, a batch is taken back whole: the log of writes ends before it. Then there is a reserve (see
+//! `store::reserve`). Only writes are tried again so, never a sync.
 //! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long. That a
 //! synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the seal (`store::seal`)
 //! is for.
@@ -16,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use ::log::warn;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
+use super::reserve::{Reserve, is_want_of_room};
 use super::seal::{Batches, Seal};
 use super::{Decision, Store, StoreError, log_tables};
 use crate::protocol::Record;
@@ -66,6 +69,9 @@ pub struct Sqlite {
     batches: Batches,
     /// What the database counted when it was opened.
     counted: Batches,
+    reserve: Reserve,
+    /// Whether the reserve was needed, and there has been no room since.
+    is_short: bool,
     /// Held for as long as the store is open; the system lets go of it when the process dies.
     _lock: File,
 }
@@ -91,12 +97,18 @@ impl Sqlite {
                 TryLockError::Error(source) => return Err(StoreError::Io { path: lock_path, source }),
             }
         }
+        // First: SQLite needs room for files of its own.
+        let reserve = Reserve::open(dir);
         let file = dir.join("node.db");
         let connection = Connection::open(&file).map_err(|source| StoreError::Sqlite { file: file.clone(), source })?;
         let (seal, sealed) = Seal::open(dir)?;
         let batches = Batches::default();
+        let (since_checkpoint, counted, is_short) = (0, batches, !reserve.is_held());
         let mut store =
-            Self { connection, file, id, since_checkpoint: 0, seal, batches, counted: batches, _lock: lock };
+            Self { connection, file, id, since_checkpoint, seal, batches, counted, reserve, is_short, _lock: lock };
+        if store.is_short {
+            warn!("{}: there is too little room for a reserve: {SHORT}", store.reserve.path().display());
+        }
         store.prepare(dir)?;
         store.counted = Batches::read(&store.connection).map_err(|source| store.failed(source))?;
         store.batches = store.counted.max(sealed);
@@ -267,12 +279,57 @@ impl Sqlite {
         }
     }
 
+    /// Folds the log of writes into the database. What was written before without a sync is durable then; the log itself
+    /// stays, if there is no room for what it holds.
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
-            .map_err(|source| self.failed(source))?;
         self.since_checkpoint = 0;
-        Ok(())
+        match self.with_reserve(|store| store.fold()) {
+            Err(StoreError::NoRoom { .. }) => Ok(()),
+            folded => folded,
+        }
+    }
+
+    fn fold(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
+    }
+
+    /// Does what may need room: once more, if there is none, with what the reserve held.
+    fn with_reserve(&mut self, mut run: impl FnMut(&mut Self) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        loop {
+            let Err(source) = run(self) else { return Ok(()) };
+            let Some(why) = self.want_of_room(&source) else { return Err(self.failed(source)) };
+            self.is_short = true;
+            if !self.reserve.spend() {
+                return Err(StoreError::NoRoom { file: self.file.clone(), why });
+            }
+            warn!("{}: {why}: {SHORT}", self.file.display());
+        }
+    }
+
+    /// Why there is no room, if that is what is wrong. SQLite does not tell other reasons apart from a broken disk: the
+    /// same is tried beside it.
+    fn want_of_room(&self, source: &rusqlite::Error) -> Option<String> {
+        let rusqlite::Error::SqliteFailure(error, _) = source else { return None };
+        if error.code == ErrorCode::DiskFull {
+            return Some(source.to_string());
+        }
+        let length = |file: &Path| fs::metadata(file).map_or(0, |file| file.len());
+        let longest = length(&self.file).max(length(&self.file.with_extension("db-wal")));
+        let is_write = error.extended_code == ffi::SQLITE_IOERR_WRITE;
+        is_write.then(|| self.reserve.refusal(longest)).flatten().map(|refusal| refusal.to_string())
+    }
+
+    /// As if there were room for so many pages.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: Option<u32>) {
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+
+    /// Folds, and writes something that changes nothing.
+    fn try_to_write(&self) -> rusqlite::Result<()> {
+        self.fold()?;
+        self.connection.prepare_cached("UPDATE batches SET single = single")?.execute([]).map(|_| ())
     }
 }
 
@@ -342,17 +399,29 @@ impl Store for Sqlite {
             mode(&self.connection, "NORMAL").map_err(|source| self.failed(source))?;
         }
         let batches = if sync { self.batches.and(records) } else { self.batches };
-        if let Err(source) = self.commit(records, at, batches) {
+        let was_short = self.is_short;
+        let written = self.with_reserve(|store| store.commit(records, at, batches));
+        if !matches!(written, Ok(()) | Err(StoreError::NoRoom { .. })) {
             // SQLite would fold and sync once more when it closes; but after a sync that failed, another one that succeeds
             // says nothing. The next start folds what is really there.
             _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-            return Err(self.failed(source));
+            return written;
         }
-        if sync {
-            self.seal.write(batches)?;
-            (self.batches, self.counted) = (batches, batches);
-        } else {
+        if !sync {
             mode(&self.connection, "FULL").map_err(|source| self.failed(source))?;
+        }
+        written?;
+        if sync {
+            (self.batches, self.counted) = (batches, batches);
+            match self.seal.write(batches) {
+                // A seal that is behind accuses nobody.
+                Err(StoreError::Io { source, .. }) if is_want_of_room(&source) => {}
+                sealed => sealed?,
+            }
+        }
+        if self.is_short && !was_short {
+            // Folded, the log of writes is written over, and needs no more room for long.
+            self.since_checkpoint = CHECKPOINT_RECORDS;
         }
         self.since_checkpoint += records.iter().map(weight).sum::<usize>();
         if self.since_checkpoint >= CHECKPOINT_RECORDS {
@@ -370,6 +439,27 @@ impl Store for Sqlite {
         Ok(decisions)
     }
 
+    fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    fn find_room(&mut self) -> Result<bool, StoreError> {
+        if !self.reserve.make() {
+            return Ok(false);
+        }
+        match self.try_to_write() {
+            Ok(()) => {
+                (self.is_short, self.since_checkpoint) = (false, 0);
+                Ok(true)
+            }
+            Err(source) if self.want_of_room(&source).is_some() => Ok(false),
+            Err(source) => {
+                _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                Err(self.failed(source))
+            }
+        }
+    }
+
     fn idle(&mut self) -> Result<(), StoreError> {
         if self.since_checkpoint > 0 {
             self.checkpoint()?;
@@ -378,6 +468,9 @@ impl Store for Sqlite {
         Ok(())
     }
 }
+
+/// What it means for the node.
+const SHORT: &str = "this node lives on what room there is, and takes no writes of clients until there is more";
 
 /// What it means that the database counts fewer batches than the seal.
 fn missing(counted: u64, sealed: u64) -> String {

@@ -274,3 +274,46 @@ fn a_seal_that_is_behind_or_gone_accuses_nobody() {
         assert!(!durable.log_damaged && durable.log.promised.unwrap().round == 2, "{durable:?}");
     }
 }
+
+/// Values of a page each.
+fn values(count: u64) -> Vec<Record> {
+    let accept = |round| Record::Accept {
+        instance: format!("i{round}").parse().unwrap(),
+        ballot: Ballot { round, node: id(8000) },
+        value: Value::new(&"x".repeat(5000)),
+    };
+    (1..=count).map(accept).collect()
+}
+
+#[test]
+fn a_batch_for_which_there_is_no_room_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+    let reserve = dir.path().join("reserve");
+    store.write(&[single_promise(1)], "now", true).unwrap();
+    let before = store.load().unwrap();
+    assert!(reserve.exists() && !store.is_short());
+    store.limit_pages(Some(20));
+    for _ in 0..2 {
+        let refused = store.write(&values(50), "now", true);
+        assert!(matches!(refused, Err(StoreError::NoRoom { .. })), "{refused:?}");
+        // What room the reserve held was tried, too.
+        assert!(!reserve.exists() && store.is_short());
+        assert_eq!(store.load().unwrap(), before);
+        // Nor is it there for who is killed now.
+        let killed = killed(dir.path());
+        assert_eq!(Sqlite::open(killed.path(), id(8000)).unwrap().load().unwrap(), before);
+        // What fits is kept, with a sync and without one.
+        store.write(&[single_promise(1)], "now", true).unwrap();
+        store.write(&[single_promise(1)], "now", false).unwrap();
+    }
+    store.limit_pages(None);
+    assert!(store.find_room().unwrap() && !store.is_short() && reserve.exists());
+    store.write(&values(50), "now", true).unwrap();
+    let after = store.load().unwrap();
+    assert_eq!(after.instances.len(), 51);
+    drop(store);
+    let mut again = Sqlite::open(dir.path(), id(8000)).unwrap();
+    assert_eq!(again.load().unwrap(), after);
+    assert!(!again.is_short());
+}

@@ -32,6 +32,8 @@ pub(super) fn text(core: &Core, streams: usize) -> Result<String, &'static str> 
     if let Some(log) = &snapshot.strong {
         server(&mut out, core, log, &snapshot.counters);
     }
+    let help = "Whether clients' writes are refused because the disk is full.";
+    out.one("synod_disk_full", GAUGE, help, &[], u64::from(snapshot.disk.is_some()));
     let help = "How long it took to write a batch of records and sync it.";
     out.family("synod_disk_wal_fsync_duration_seconds", HISTOGRAM, help);
     out.histogram("synod_disk_wal_fsync_duration_seconds", &[], &snapshot.counters.syncs);

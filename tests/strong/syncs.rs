@@ -1,4 +1,4 @@
-//! Killed at a sync, a sync that fails (strace does both, from outside), and a disk that takes no more.
+//! Killed at a sync, and a sync that fails: strace does both, from outside.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use synod::rpc::client::{CallError, Client};
 use synod::rpc::strong::WriteOptions;
 use synod::rpc::strong::answers::Wrote;
 
-use super::{all_but, get, leader, put, states_become_equal, wait_until_caught_up};
+use super::{get, put};
 use crate::support::nodes::{Nodes, address_of};
-use crate::support::{until, until_so};
+use crate::support::until;
 
 /// How many operations a run has, unless it is killed before.
 const OPERATIONS: u64 = 200;
@@ -69,36 +69,6 @@ fn a_sync_that_fails_stops_the_node_and_nothing_is_acknowledged_after_it() {
         assert!(syncs.lines().last().is_some_and(|last| last.ends_with("(INJECTED)")), "it synced again:\n{syncs}");
         recovers(&mut nodes, acknowledged, &format!("sync {sync} failed"));
     }
-}
-
-#[test]
-fn a_node_whose_disk_takes_no_more_stops_and_has_all_when_there_is_room_again() {
-    let mut nodes = Nodes::service(3);
-    let (full, _) = leader(&nodes);
-    let others = all_but(&nodes, full);
-    nodes.kill(full);
-    // Files of 1 MiB at most, in blocks of 512 bytes; the signal that would come before the error is ignored.
-    nodes.run_under(full, ["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"]);
-    nodes.start(full);
-    let value = "x".repeat(1 << 16);
-    let mut number = 0;
-    let all: Vec<usize> = nodes.all().collect();
-    until_so("the disk to be full", || {
-        number += 1;
-        put(&nodes, &all, "k", &format!("{number} {value}"), &format!("client/{number}"));
-        nodes.process(full).0.try_wait().unwrap().is_some()
-    });
-    nodes.ended(full);
-    assert!(nodes.logged(full).contains("node.db: "), "{}", nodes.logged(full));
-    number += 1;
-    let last = format!("{number} {value}");
-    put(&nodes, &others, "k", &last, &format!("client/{number}"));
-    assert_eq!(get(&nodes, &others, "k"), Some((last.clone(), number)));
-    nodes.run_under(full, [""; 0]);
-    nodes.start(full);
-    wait_until_caught_up(&nodes, full, &others);
-    assert_eq!(get(&nodes, &[full], "k"), Some((last, number)));
-    states_become_equal(&nodes);
 }
 
 /// Puts a key again and again, each time under the next number, until the node ends or all is done: how many of the puts

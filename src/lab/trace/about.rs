@@ -230,7 +230,7 @@ impl About {
                 Self::named("Correspondents", format!("speaks to {} from now on", nodes.join(", ")))
             }
             News::Restarted { generation } => Self::named("Restarted", format!("lives in generation {generation}")),
-            News::Replied { request, result } => {
+            News::Replied { request, result, .. } => {
                 let what = if result.is_ok() { "applied" } else { "not known to be applied" };
                 Self::named("Replied", format!("client {}: {what}", request.0))
             }
@@ -252,6 +252,7 @@ impl About {
             Outcome::Unknown { ballot, .. } => (Some(*ballot), None, "unknown"),
             Outcome::Restarted => (None, None, "restarted"),
             Outcome::Full => (None, None, "full"),
+            Outcome::NoRoom => (None, None, "the disk is full"),
         };
         let about = Self::new("Answered", ballot).with_note(format!("client {request}: {word}"));
         Self { value: value.map(shortened), ..about }

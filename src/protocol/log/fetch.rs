@@ -2,7 +2,7 @@
 
 use super::follower::continues;
 use super::memory::{Record, Snapshot};
-use super::{Entry, Log, Message, Piece};
+use super::{Entry, Log, Message, Piece, Role};
 use crate::protocol::Out;
 use crate::protocol::types::{Ballot, NodeId};
 
@@ -101,6 +101,9 @@ impl Log {
             // Not what a leader has not handed to its disk: it is forgotten if the leader steps down.
             let most = usize::try_from(self.handed_out().saturating_sub(after)).unwrap_or(usize::MAX);
             let entries = entries.page(after, most.min(self.options.batch_entries), self.options.batch_bytes);
+            if let Role::Leader(leading) = &mut self.role {
+                leading.hand(after + entries.len() as u64);
+            }
             Piece::Entries { after, entries }
         } else {
             let Some(Snapshot { slot, hash, state, members }) = &self.memory.snapshot else { return };

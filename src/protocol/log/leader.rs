@@ -42,6 +42,8 @@ pub(super) struct Leading {
     durable: u64,
     /// It was handed to the disk up to this slot.
     flushed: u64,
+    /// It was sent to somebody up to this slot.
+    handed: u64,
     waiting_reads: Vec<u64>,
     round: Round,
     asked_ticks: u64,
@@ -130,6 +132,15 @@ impl Leading {
 
     pub(super) const fn flushed(&self) -> u64 {
         self.flushed
+    }
+
+    pub(super) const fn handed(&self) -> u64 {
+        self.handed
+    }
+
+    /// Somebody is sent the log up to this slot.
+    pub(super) fn hand(&mut self, slot: u64) {
+        self.handed = self.handed.max(slot);
     }
 
     pub(super) const fn is_writing(&self, committed: u64) -> bool {
@@ -286,6 +297,7 @@ impl Log {
             removed: Vec::new(),
             durable: 0,
             flushed: start,
+            handed: start,
             waiting_reads: Vec::new(),
             round: Round::default(),
             asked_ticks: self.now_ticks,
@@ -385,7 +397,7 @@ impl Log {
     /// Sends what each follower lacks of the log up to a slot.
     fn send_entries(&mut self, length: u64, out: &mut Out) {
         let Role::Leader(leading) = &mut self.role else { return };
-        let Leading { followers, epoch, began, .. } = &mut **leading;
+        let Leading { followers, epoch, began, handed, .. } = &mut **leading;
         let pace = (self.now_ticks, self.options.window);
         for (&to, follower) in followers {
             let mut accept = |after: u64, most: usize, began: Option<Beginning>| -> u64 {
@@ -394,6 +406,7 @@ impl Log {
                 let hash = self.memory.entries.hash_at(after).unwrap_or(0);
                 let committed = self.memory.committed;
                 let through = after + entries.len() as u64;
+                *handed = (*handed).max(through);
                 out.send(to, Message::Accept { epoch: *epoch, began, after, hash, entries, committed });
                 through
             };

@@ -466,6 +466,14 @@ impl Log {
         }
     }
 
+    /// The last slot that somebody else may have: of a leader what it has sent, or all.
+    pub(in crate::protocol) fn handed_to_others(&self) -> u64 {
+        match &self.role {
+            Role::Leader(leading) => leading.handed(),
+            Role::Follower | Role::Candidate(_) => u64::MAX,
+        }
+    }
+
     fn holding(&self) -> Holding {
         let Memory { accepted, committed, .. } = self.memory;
         Holding { accepted, length: self.memory.length(), committed }

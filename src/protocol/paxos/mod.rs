@@ -120,6 +120,8 @@ pub enum Outcome {
     Restarted,
     /// Definite: the node holds as many instances as it may.
     Full,
+    /// Definite: the node's disk is full.
+    NoRoom,
 }
 
 /// What can be set.
@@ -203,6 +205,8 @@ pub struct Paxos {
     learner: Learner,
     /// Members that let a thrifty ballot wait and have not been heard since.
     silent: BTreeSet<NodeId>,
+    /// Whether this node's disk is short of room: clients' values are refused then.
+    short: bool,
 }
 
 impl Paxos {
@@ -222,6 +226,7 @@ impl Paxos {
             noted: BTreeSet::new(),
             learner,
             silent: BTreeSet::new(),
+            short: false,
         }
     }
 
@@ -281,6 +286,11 @@ impl Paxos {
     /// The clients that wait for an answer.
     pub fn waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.proposers.values().flat_map(Proposer::waiting)
+    }
+
+    /// Whether the disk is short of room, from now on: see [`super::strong::room`].
+    pub(super) const fn set_short(&mut self, short: bool) {
+        self.short = short;
     }
 
     // The acceptor.

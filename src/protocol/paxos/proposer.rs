@@ -77,6 +77,10 @@ impl Paxos {
             out.notify(Event::Answered { request, outcome });
             return;
         }
+        if self.short {
+            out.notify(Event::Answered { request, outcome: Outcome::NoRoom });
+            return;
+        }
         if state.is_none() && self.instances.len() >= self.options.max_instances {
             out.notify(Event::Answered { request, outcome: Outcome::Full });
             return;
@@ -307,6 +311,22 @@ impl Paxos {
 
     /// A random pause whose bound doubles with every attempt: of two proposers that pre-empt each other, one will
     /// sooner or later be left alone for long enough.
+    /// A save has failed for want of room, and this node will be built anew from its disk: whoever waits is told what is
+    /// known.
+    pub(in crate::protocol) fn lose_room(&mut self, out: &mut Out) {
+        for proposer in std::mem::take(&mut self.proposers).into_values() {
+            for Waiter { request, value, .. } in proposer.waiters {
+                let Some(request) = request else { continue };
+                let attempts = proposer.attempts;
+                let outcome = match proposer.offered.get(&value) {
+                    Some(&ballot) => Outcome::Unknown { ballot, silent: Vec::new(), attempts },
+                    None => Outcome::NoRoom,
+                };
+                out.notify(Event::Answered { request, outcome });
+            }
+        }
+    }
+
     fn pause(&mut self, instance: &Instance) {
         let Some(proposer) = self.proposers.get_mut(instance) else { return };
         let bound = 1_u64.checked_shl(proposer.attempts).unwrap_or(u64::MAX).min(self.options.max_pause_ticks);

@@ -8,7 +8,7 @@ use crate::protocol::log::members::{Change, Unchanged};
 use crate::protocol::types::{Ballot, NodeId, RequestId};
 use crate::protocol::{Event, Out};
 use crate::service::command::stamp;
-use crate::service::reply::Reply;
+use crate::service::reply::{Refusal, Reply};
 
 /// What nodes say to each other about calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -89,6 +89,11 @@ pub enum Failure {
     Unchanged(Unchanged),
     /// Definite: this node is no member of the cluster, so it has no leader to give it to.
     NoMember,
+    /// Definite: the disk of this node is full; see [`super::room`].
+    NoRoom {
+        /// The node where the call came in, or the leader.
+        node: NodeId,
+    },
 }
 
 /// What a client wants of the log.
@@ -108,20 +113,25 @@ pub(super) struct Call {
     /// Whether it carries a request id, so that it is applied once however often it is appended.
     keyed: bool,
     /// Whether some leader may have it in its log.
-    exposed: bool,
+    pub(super) exposed: bool,
     /// Whether one before the leader that has it now may have it in its log.
     exposed_before: bool,
     place: Place,
 }
 
 impl Call {
+    /// Whether it is other members that the client wants.
+    pub(super) const fn is_change(&self) -> bool {
+        matches!(self.order, Order::Change(_))
+    }
+
     fn hand_to(&mut self, epoch: Ballot) {
         self.exposed_before |= self.exposed && !mutant!(ExposureForgotten);
         (self.exposed, self.place) = (true, Place::With(epoch));
     }
 
     /// The leader that had it last has no entry of it, and will have none. That says nothing about those before.
-    const fn take_back(&mut self) {
+    pub(super) const fn take_back(&mut self) {
         (self.exposed, self.place) = (self.exposed_before, Place::Waiting);
     }
 }
@@ -205,6 +215,9 @@ impl Strong {
 
     fn submit(&mut self, request: RequestId, out: &mut Out) {
         let leader = self.leader();
+        if self.refuses(request, out) {
+            return;
+        }
         let Some(call) = self.calls.get_mut(&request) else { return };
         if let Some(epoch) = self.log.leads() {
             call.hand_to(epoch);
@@ -264,6 +277,7 @@ impl Strong {
 
     pub(super) fn on_call(&mut self, from: NodeId, message: Message, out: &mut Out) {
         match message {
+            Message::Forward { id, .. } if self.is_full() => self.turn_away(from, id, out),
             Message::Forward { id, command } => match self.log.append(stamped(&command, self.time_ms)) {
                 Some((epoch, slot)) => _ = self.slots.insert(slot, (epoch, Origin::Peer(from, id))),
                 None => out.send(from, Message::Answer { id, reply: None }),
@@ -296,6 +310,7 @@ impl Strong {
             return;
         }
         match reply.map(|bytes| Reply::decode(&bytes)) {
+            Some(Ok(Reply::Refused(Refusal::NoRoom))) => self.on_turned_away(from, request, out),
             Some(Ok(reply)) => {
                 self.calls.remove(&request);
                 done(request, Ok(reply), out);
@@ -355,8 +370,9 @@ impl Strong {
     pub(super) fn answer(&mut self, origin: Origin, reply: Option<Reply>, out: &mut Out) {
         match (origin, reply) {
             (Origin::Local(request), Some(reply)) => {
-                if self.calls.remove(&request).is_some() {
-                    done(request, Ok(reply), out);
+                if let Some(call) = self.calls.remove(&request) {
+                    let entry = (!call.exposed_before).then_some(self.applied);
+                    out.notify(Event::Replied { request, result: Ok(reply), entry });
                 }
             }
             (Origin::Local(request), None) => {
@@ -453,6 +469,18 @@ fn stamped(command: &[u8], time_ms: u64) -> Command {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    impl Strong {
+        /// A call under a request id, which these leaders have had one after the other; the last has it still.
+        pub(in crate::protocol::strong) fn wait_with(&mut self, request: RequestId, leaders: &[NodeId]) {
+            let (order, place) = (Order::Command(Vec::new().into()), Place::Waiting);
+            let deadline_ticks = self.now_ticks + 100;
+            let (exposed, exposed_before) = (false, false);
+            let mut call = Call { order, deadline_ticks, keyed: true, exposed, exposed_before, place };
+            (1..).zip(leaders).for_each(|(round, &node)| call.hand_to(Ballot { round, node }));
+            self.calls.insert(request, call);
+        }
+    }
 
     fn epoch(round: u64, node: u32) -> Ballot {
         Ballot { round, node: NodeId::new(node).unwrap() }

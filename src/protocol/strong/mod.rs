@@ -23,6 +23,7 @@
 //! that leaps ends all locks at once; between two leaders time stands still.
 
 pub(crate) mod calls;
+pub mod room;
 pub mod snapshots;
 
 use std::collections::BTreeMap;
@@ -97,6 +98,10 @@ pub struct Strong {
     encoding: Option<(u64, u64)>,
     /// The same, until somebody takes it.
     due: Option<Due>,
+    /// Whether this node's disk is short of room.
+    short: bool,
+    /// Until when it leaves it to others to lead, or did so last, in ticks.
+    yields_until: Option<u64>,
 }
 
 impl Strong {
@@ -125,6 +130,8 @@ impl Strong {
             changes: Vec::new(),
             encoding: None,
             due: None,
+            short: false,
+            yields_until: None,
         };
         strong.apply(&mut Out::default());
         strong
@@ -148,6 +155,7 @@ impl Strong {
     /// One tick (10 ms) has passed.
     pub fn on_tick(&mut self, out: &mut Out) {
         self.now_ticks += 1;
+        self.yield_if_full();
         self.bully.on_tick(out);
         self.log.on_tick(out);
         if self.log.leads().is_some() {
@@ -204,7 +212,7 @@ impl Strong {
             self.follow_members(out);
             let (epoch, length) = self.log.memory().rank();
             self.bully.set_rank(epoch, length);
-            self.bully.set_may_lead(self.log.memory().proven && !self.broken);
+            self.bully.set_may_lead(self.log.memory().proven && !self.broken && !self.yields());
             let notices = self.log.take_notices();
             let victory = self.bully.take_victory();
             let quiet = notices.is_empty() && !victory;
@@ -241,6 +249,7 @@ impl Strong {
                 info!("{} leads epoch {epoch}", self.id);
                 self.time_ms = self.time_ms.max(self.services.time_ms());
                 self.expiring = None;
+                self.yield_if_full();
                 self.bully.established(epoch, out);
                 self.resubmit(out);
             }
@@ -377,5 +386,5 @@ impl Strong {
 
 /// A call is over.
 fn done(request: RequestId, result: Result<Reply, Failure>, out: &mut Out) {
-    out.notify(Event::Replied { request, result });
+    out.notify(Event::Replied { request, result, entry: None });
 }

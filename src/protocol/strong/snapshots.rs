@@ -64,7 +64,7 @@ impl Strong {
         let many = self.applied.saturating_sub(kept) >= entries && weight >= size.saturating_mul(4);
         // With a snapshot just taken, the entries kept for late followers must not ask for the next one.
         let heavy = weight >= bytes && self.applied.saturating_sub(kept) > self.options.log.tail;
-        if !(many || heavy) || self.broken || self.encoding.is_some() {
+        if !(many || heavy) || self.broken || self.short || self.encoding.is_some() {
             return;
         }
         let slot = self.applied - u64::from(mutant!(SnapshotOfEarlierSlot));
@@ -86,7 +86,7 @@ impl Strong {
         }
         let slot = if mutant!(SnapshotOfLaterSlot) { self.applied } else { slot };
         let hash = if mutant!(SnapshotOfLaterSlot) { self.log.memory().entries.hash_at(slot) } else { Some(hash) };
-        if let Some(hash) = hash.filter(|_| !self.broken) {
+        if let Some(hash) = hash.filter(|_| !self.broken && !self.short) {
             self.log.compact((slot, hash), state, out);
         }
         self.settle(out);
@@ -94,7 +94,7 @@ impl Strong {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use rand::SeedableRng;
     use rand_pcg::Pcg64Mcg;
 
@@ -103,35 +103,37 @@ mod tests {
     use crate::protocol::quorum::Members;
     use crate::protocol::strong::Options;
     use crate::protocol::types::{NodeId, RequestId};
-    use crate::protocol::{Effect, Record};
+    use crate::protocol::{Effect, Event, Record};
     use crate::service::command::{Action, Command};
 
     const EVERY: u64 = 5;
 
     /// The only node of its cluster, which leads.
-    struct Alone {
-        strong: Strong,
+    pub(in crate::protocol::strong) struct Alone {
+        pub(in crate::protocol::strong) strong: Strong,
         /// The slots of the snapshots that were saved.
         saved: Vec<u64>,
+        /// What clients were told.
+        pub(in crate::protocol::strong) told: Vec<Event>,
         puts: u64,
     }
 
     impl Alone {
-        fn new() -> Self {
+        pub(in crate::protocol::strong) fn new() -> Self {
             let id = NodeId::new(1).unwrap();
             let snapshots = Snapshots { entries: EVERY, bytes: usize::MAX };
             let options = Options { snapshots, ..Options::default() };
             let memory = Memory { proven: true, ..Memory::default() };
             let members = Members::new([id]).unwrap();
             let strong = Strong::new(id, members, options, memory, Pcg64Mcg::seed_from_u64(1));
-            let mut alone = Self { strong, saved: Vec::new(), puts: 0 };
+            let mut alone = Self { strong, saved: Vec::new(), told: Vec::new(), puts: 0 };
             while alone.strong.log().leads().is_none() {
                 alone.step(Strong::on_tick);
             }
             alone
         }
 
-        fn step(&mut self, step: impl FnOnce(&mut Strong, &mut Out)) {
+        pub(in crate::protocol::strong) fn step(&mut self, step: impl FnOnce(&mut Strong, &mut Out)) {
             let mut out = Out::default();
             step(&mut self.strong, &mut out);
             self.strong.flush(&mut out);
@@ -142,6 +144,9 @@ mod tests {
                         Effect::Save(Record::Log(LogRecord::Compact { snapshot, .. })) => {
                             self.saved.push(snapshot.slot)
                         }
+                        Effect::Notify(event @ (Event::Replied { .. } | Event::Readable { .. })) => {
+                            self.told.push(event)
+                        }
                         _ => {}
                     }
                 }
@@ -149,7 +154,7 @@ mod tests {
             }
         }
 
-        fn put(&mut self, count: u64) {
+        pub(in crate::protocol::strong) fn put(&mut self, count: u64) {
             for _ in 0..count {
                 self.puts += 1;
                 let (request, value) = (RequestId(self.puts), self.puts.to_string());

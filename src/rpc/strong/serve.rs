@@ -17,8 +17,8 @@ use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::NodeId;
 use crate::rpc::answers::Member;
 use crate::rpc::faults::{
-    BAD_OPTION, CHANGING, COMPARE, EXISTS, FENCED, FORGOTTEN, FULL, MEMBER, MEMBER_COUNT, NEWCOMER_SILENT, NO_MEMBER,
-    NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
+    BAD_OPTION, CHANGING, COMPARE, DISK_FULL, EXISTS, FENCED, FORGOTTEN, FULL, MEMBER, MEMBER_COUNT, NEWCOMER_SILENT,
+    NO_MEMBER, NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
 };
 use crate::rpc::promised::Call;
 use crate::service::Services;
@@ -199,7 +199,7 @@ pub(in crate::rpc) fn finish(core: &Core, started: Started) -> Result<Answer, Fa
     }
 }
 
-use crate::rpc::service::wait;
+use crate::rpc::service::{disk_full, wait};
 
 /// `client/sequence`.
 fn request_key(text: &str) -> Result<RequestKey<'_>, Fault> {
@@ -285,6 +285,7 @@ fn failed(core: &Core, failure: &Failure, nothing: &str) -> Fault {
              cluster.add({}, '{}')",
             core.id, core.id, core.address
         )),
+        Failure::NoRoom { node } => disk_full(*node, nothing),
         // Only a change of the members is answered so, and that has words of its own.
         Failure::Unchanged(_) => CHANGING.fault("the members were not changed"),
         Failure::Unknown => UNKNOWN.fault(format!(
@@ -328,6 +329,7 @@ fn refused(refusal: &Refusal) -> Fault {
         Refusal::TooLarge { .. } => TOO_LARGE,
         Refusal::BadName { .. } | Refusal::BadTime { .. } | Refusal::Malformed => BAD_OPTION,
         Refusal::Full { .. } => FULL,
+        Refusal::NoRoom => DISK_FULL,
         Refusal::Forgotten { .. } => FORGOTTEN,
     };
     kind.fault(refusal.to_string())

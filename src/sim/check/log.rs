@@ -345,7 +345,7 @@ impl Subject for Watch {
 
     fn told(&mut self, who: Who, event: &Event, _disk: &Durable) -> Verdict {
         match event {
-            Event::Replied { request, result } => {
+            Event::Replied { request, result, .. } => {
                 if let Ok(reply) = result {
                     self.replied(who, *request, reply)?;
                 }

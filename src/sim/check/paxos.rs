@@ -197,7 +197,7 @@ impl Paxos {
                 self.held(who.node, generation, &instance).answered = true;
                 self.decided(who.node, generation, &instance, value)
             }
-            Outcome::Preempted { .. } | Outcome::Unavailable { .. } | Outcome::Full => {
+            Outcome::Preempted { .. } | Outcome::Unavailable { .. } | Outcome::Full | Outcome::NoRoom => {
                 self.tally.answered_refused += 1;
                 let watched = self.place(generation, &instance);
                 ensure(watched.chosen.as_ref() != Some(&proposed), rule::ANSWER, || {

@@ -50,6 +50,7 @@ impl World {
         for at in self.core.clone() {
             self.start(at)?;
             self.resume(at)?;
+            self.set_short(at, false);
         }
         self.subjects.iter_mut().for_each(|subject| subject.healed());
         let deadline = self.now + LIVENESS_TICKS;

@@ -570,5 +570,6 @@ fn shown_outcome(outcome: &Outcome) -> String {
         }
         Outcome::Restarted => "restarted".to_owned(),
         Outcome::Full => "full".to_owned(),
+        Outcome::NoRoom => "no room".to_owned(),
     }
 }

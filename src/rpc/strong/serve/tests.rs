@@ -87,6 +87,7 @@ fn refusals() -> Vec<(Refusal, FaultKind)> {
         (Refusal::BadTime { what: Resource::Ttl, ms: 0, least: 1, most: 8 }, BAD_OPTION),
         (Refusal::Full { what: Resource::Keys, most: 8 }, FULL),
         (Refusal::Forgotten { since: 3, oldest: 4 }, FORGOTTEN),
+        (Refusal::NoRoom, DISK_FULL),
     ];
     for (refusal, _) in &all {
         match refusal {
@@ -103,7 +104,8 @@ fn refusals() -> Vec<(Refusal, FaultKind)> {
             | Refusal::BadName { .. }
             | Refusal::BadTime { .. }
             | Refusal::Full { .. }
-            | Refusal::Forgotten { .. } => {}
+            | Refusal::Forgotten { .. }
+            | Refusal::NoRoom => {}
         }
     }
     all

@@ -346,7 +346,7 @@ impl Clients {
                 self.answered(at, reply);
                 Ok(())
             }
-            Err(Failure::Unavailable { .. } | Failure::NoMember | Failure::Unchanged(_)) => {
+            Err(Failure::Unavailable { .. } | Failure::NoMember | Failure::NoRoom { .. } | Failure::Unchanged(_)) => {
                 let open = self.clients[at].open.as_ref();
                 if let Some(Open { command: Some(command), generation: Some(generation), exposed: false, .. }) = open {
                     let asked = self.asked.entry((*generation, timeless(command))).or_default();
