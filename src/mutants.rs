@@ -203,6 +203,29 @@ mod switch {
         RequestsForgottenAtOnce: "forgets the answer to a request when another client calls", LogSeeds;
         TokenUsedAgain: "uses a fencing token again after a release", LogSeeds;
         TokenUnchecked: "writes whatever the fencing token", LogSeeds;
+        LastArrivalWins: "board: lets the operation stand that arrives last", Scripts;
+        StampsBeatDeletes: "board: lets a higher stamp bring a deleted entry back", Scripts;
+        CoveredComesBack: "board: takes an old operation of an entry that was deleted and forgotten", Scripts;
+        ForgetsThatItForgot: "board: drops tombstones that not everyone has seen, and does not say so", Scripts;
+        ForgetsTooSoon: "board: drops tombstones that not everyone has seen, and says so", Scripts;
+        NeverAstray: "board: does not notice that it was away longer than tombstones are kept", Scripts;
+        ClockSeesNothing: "board: stamps without looking at what it has seen", Scripts;
+        ClockLeaps: "board: believes a clock however high", Scripts;
+        GapsIgnored: "board: takes an operation although one before it is missing", Scripts;
+        CoversBeforeTheEnd: "board: covers what it was told only the first page of", Scripts;
+        ErasIgnored: "board: goes on being told everything although tombstones went meanwhile", Scripts;
+        UncoveredUntold: "board: keeps to itself what it shows and does not cover", Scripts;
+        BoardUnsaved: "board: never saves an operation", Scripts;
+        BoardBeforeSave: "board: saves an operation after others have heard of it", Scripts;
+        ReadsDoNotWriteBack: "register: returns what it read without writing it back", Scripts;
+        ReadQuorumMinusOne: "register: asks one node less than a read quorum", Scripts;
+        WriteQuorumMinusOne: "register: is content with one node less than a write quorum", Scripts;
+        ReadTakesTheFirst: "register: returns the first answer instead of the highest", Scripts;
+        WritesWithoutAsking: "register: writes above its own copy only", Scripts;
+        OwnTimestampForgotten: "register: writes without looking at its own copy", Scripts;
+        StoresLower: "register: lets a lower timestamp replace a higher one", Scripts;
+        RegisterUnsaved: "register: never saves what it holds", Scripts;
+        RegisterBeforeSave: "register: saves what it holds after it said that it does", Scripts;
     }
 
     thread_local! {
@@ -253,6 +276,8 @@ mod switch {
                 Mutant::BallotUnsaved | Mutant::BallotBeforeSave => matches!(record, Record::Promise { .. }) && own,
                 Mutant::AcceptUnsaved | Mutant::AcceptBeforeSave => matches!(record, Record::Accept { .. }),
                 Mutant::DecisionUnsaved | Mutant::DecisionBeforeSave => matches!(record, Record::Decide { .. }),
+                Mutant::BoardUnsaved | Mutant::BoardBeforeSave => matches!(record, Record::Eventual(_)),
+                Mutant::RegisterUnsaved | Mutant::RegisterBeforeSave => matches!(record, Record::Register(_)),
                 Mutant::GenerationUnsaved | Mutant::GenerationBeforeSave => {
                     matches!(record, Record::Generation { .. })
                 }
@@ -280,6 +305,8 @@ mod switch {
                 | Mutant::EpochPromiseBeforeSave
                 | Mutant::EntriesBeforeSave
                 | Mutant::BeginningBeforeSave
+                | Mutant::BoardBeforeSave
+                | Mutant::RegisterBeforeSave
         );
         if moves {
             effects.append(&mut late);

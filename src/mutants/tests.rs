@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::{Finder, Mutant, quiet, with};
 use crate::protocol::bully::tests::{properties as elections, scripts as bully};
+use crate::protocol::eventual::tests::scripts as weak;
 use crate::protocol::host::tests as host;
 use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
@@ -42,6 +43,8 @@ const TABLES: &[(&str, fn())] = &[
     ("messages_across_generations", host::messages_across_generations),
     ("a_stranger_is_not_followed", host::a_stranger_is_not_followed_and_a_guest_has_no_generation),
     ("restarts", host::restarts),
+    ("seeds_of_the_board", sim::tests::weak::seeds_of_the_board),
+    ("seeds_of_the_registers", sim::tests::weak::seeds_of_the_registers),
     ("a_node_in_service_stays", host::a_node_in_service_stays_in_its_generation),
     ("log_adopts", log::the_log_of_the_highest_epoch_is_adopted),
     ("log_counts", log::what_belongs_to_another_epoch_is_not_counted),
@@ -118,8 +121,9 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
     let elections = if mutant.is_none_or(is_about_elections) { ELECTIONS } else { &[] };
     let paxos = scripts::NAMES.iter().copied().filter(|name| fails(scripts::holds, name));
     let bully = bully::NAMES.iter().copied().filter(|name| fails(bully::holds, name));
+    let weak = weak::NAMES.iter().copied().filter(|name| fails(weak::holds, name));
     let tables = TABLES.iter().chain(elections).filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name);
-    paxos.chain(bully).chain(tables).collect()
+    paxos.chain(bully).chain(weak).chain(tables).collect()
 }
 
 fn examine(mutant: Mutant) -> Row {
@@ -215,4 +219,13 @@ fn every_mutant_is_killed() {
         .collect();
     assert!(found.is_empty(), "without a mutant: {found:?}");
     assert_eq!(failing_scripts(None), [""; 0], "without a mutant");
+}
+
+/// The quick half of it: those that scripts and tables must find.
+#[test]
+fn mutants_of_the_scripts_are_killed() {
+    let meant: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|mutant| mutant.finder() == Finder::Scripts).collect();
+    let rows: Vec<Row> = meant.into_par_iter().map(examine).collect();
+    let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();
+    assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
 }

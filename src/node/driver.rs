@@ -25,6 +25,7 @@ use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::Log;
 use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
+use crate::protocol::register::{self, Register};
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Ballot, Instance, NodeId, RequestId, Value};
 use crate::protocol::{Effect, Event, Message, Out, Record};
@@ -46,7 +47,15 @@ const IDLE_TICKS: u32 = 50;
 /// Reads the state, once it may: sends its own answer to whoever waits.
 pub(crate) type Query = Box<dyn FnOnce(Result<&Strong, Failure>) + Send>;
 /// Looks whether what it waits for has come, and answers if so; asked for the last time, it answers in any case.
-pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
+pub(crate) type Watch = Box<dyn FnMut(&Host, bool) -> bool + Send>;
+/// Does something at once; what it returns answers whoever waits, when all that the batch led to is saved.
+pub(crate) type Act = Box<dyn FnOnce(&mut Host, &mut Out) -> Answering + Send>;
+/// See [`Act`].
+pub(crate) type Answering = Box<dyn FnOnce() + Send>;
+/// Starts a call of a register.
+pub(crate) type RegisterCall = Box<dyn FnOnce(&mut Register, RequestId, &mut Out) + Send>;
+/// Who waits for a register.
+type RegisterReply = SyncSender<Result<register::Done, register::Failure>>;
 
 /// What reaches the driver.
 pub(crate) enum Input {
@@ -58,6 +67,10 @@ pub(crate) enum Input {
     Query { query: Query, deadline_ticks: Option<u64> },
     /// A client waits for the state to change.
     Watch { watch: Watch, deadline_ticks: u64 },
+    /// A client does something that needs nobody else, or looks.
+    Act(Act),
+    /// A client reads or writes a register.
+    Register { call: RegisterCall, reply: RegisterReply },
     /// Hold an election here.
     Elect { reply: SyncSender<()> },
     /// A peer's process has ended.
@@ -126,6 +139,8 @@ enum Action {
     Write(Task),
     Reply(SyncSender<Result<Reply, Failure>>, Result<Reply, Failure>),
     Read(Query, Result<(), Failure>),
+    Then(Answering),
+    Finish(RegisterReply, Result<register::Done, register::Failure>),
 }
 
 pub(super) struct Driver {
@@ -139,9 +154,12 @@ pub(super) struct Driver {
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
     commands: BTreeMap<RequestId, SyncSender<Result<Reply, Failure>>>,
     queries: BTreeMap<RequestId, Query>,
+    registers: BTreeMap<RequestId, RegisterReply>,
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
+    /// The number of the last change of the eventual board that watches were told of.
+    board_changes: u64,
     clocks: Clocks,
     witness: Witness,
     next_request: u64,
@@ -170,6 +188,7 @@ impl Driver {
         Self {
             clocks: Clocks::new(host.id()),
             witness: Witness::new(ring),
+            board_changes: 0,
             host,
             store,
             inbox,
@@ -179,6 +198,7 @@ impl Driver {
             clients: BTreeMap::new(),
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
+            registers: BTreeMap::new(),
             watches: Vec::new(),
             has_new_watches: false,
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
@@ -339,6 +359,18 @@ impl Driver {
                 self.watches.push((self.now_ticks.saturating_add(deadline_ticks), watch));
                 self.has_new_watches = true;
             }
+            Input::Act(act) => {
+                let answering = act(&mut self.host, &mut self.out);
+                self.collect(None, None);
+                self.actions.push(Action::Then(answering));
+            }
+            Input::Register { call, reply } => {
+                let request = self.name();
+                let Some(register) = self.host.register_mut() else { return };
+                self.registers.insert(request, reply);
+                call(register, request, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Elect { reply } => {
                 let Some(strong) = self.host.strong_mut() else { return };
                 strong.elect(&mut self.out);
@@ -382,21 +414,22 @@ impl Driver {
 
     /// Lets those who wait for a change look, when there was one or their time is up.
     fn look(&mut self, ticked: bool) {
-        let Some(strong) = self.host.strong_mut() else { return };
-        let leader = strong.leader();
+        let board_changes = self.host.eventual().map_or(0, |eventual| eventual.board().memory().changes);
+        let merged = std::mem::replace(&mut self.board_changes, board_changes) != board_changes;
+        let leader = self.host.strong().and_then(Strong::leader);
         if leader.is_some() && leader != self.leader {
             self.leader = leader;
             self.counters.leader_changes += 1;
         }
-        let changed = strong.take_changes().count() > 0;
-        let news = changed || std::mem::take(&mut self.has_new_watches);
+        let applied = self.host.strong_mut().is_some_and(|strong| strong.take_changes().count() > 0);
+        let news = applied || merged || std::mem::take(&mut self.has_new_watches);
         if self.watches.is_empty() || !(news || ticked) {
             return;
         }
-        let (strong, now) = (&*strong, self.now_ticks);
+        let (host, now) = (&self.host, self.now_ticks);
         self.watches.retain_mut(|(deadline, watch)| {
             let last = *deadline <= now;
-            !((news || last) && watch(strong, last))
+            !((news || last) && watch(host, last))
         });
     }
 
@@ -453,6 +486,11 @@ impl Driver {
                             self.actions.push(Action::Read(query, result));
                         }
                     }
+                    Effect::Notify(Event::Finished { request, result }) => {
+                        if let Some(client) = self.registers.remove(&request) {
+                            self.actions.push(Action::Finish(client, result));
+                        }
+                    }
                     Effect::Notify(event) => {
                         self.witness.told(&mut self.clocks, &event);
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
@@ -494,7 +532,11 @@ impl Driver {
             }
             Event::Proposing { .. } => counters.ballots += 1,
             // What the driver has looked at before it came here.
-            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => {}
+            Event::Ignored { .. }
+            | Event::Replied { .. }
+            | Event::Readable { .. }
+            | Event::Finished { .. }
+            | Event::Correspondents { .. } => {}
         }
     }
 
@@ -556,6 +598,8 @@ impl Driver {
                 Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
                 Action::Reply(client, result) => _ = client.send(result),
+                Action::Finish(client, result) => _ = client.send(result),
+                Action::Then(answer) => answer(),
                 Action::Read(query, result) => {
                     if let Some(strong) = self.host.strong() {
                         query(result.map(|()| strong));
@@ -600,6 +644,7 @@ impl Driver {
                 |strong| strong.log().membership().addresses().clone(),
             ),
             strong: self.host.strong().map(StrongStatus::of),
+            clock: self.clocks.now().clone(),
         }
     }
 }

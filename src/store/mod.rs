@@ -8,6 +8,7 @@ mod log_tables;
 pub mod memory;
 mod seal;
 pub mod sqlite;
+mod weak_tables;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,8 @@
 //! What an event is about: taken from messages, records and news without making text of them, because that happens in a
 //! node's driver; and put into words later, when somebody reads it.
 
+mod weak;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -81,6 +83,8 @@ impl About {
             Message::Log(log) => Self::log(wire_strong::name(message).unwrap_or("log"), log),
             Message::Bully(bully) => Self::bully(wire_strong::name(message).unwrap_or("bully"), bully),
             Message::Strong(call) => Self::call(wire_strong::name(message).unwrap_or("call"), call),
+            Message::Eventual(board) => weak::board(wire_strong::name(message).unwrap_or("eventual"), board),
+            Message::Register(register) => weak::register(wire_strong::name(message).unwrap_or("register"), register),
             Message::Elsewhere => Self::named("Elsewhere", "the sender lives in a later generation"),
         }
     }
@@ -195,6 +199,8 @@ impl About {
             Record::Generation { generation, .. } => {
                 Self::named("Generation", format!("everything is forgotten: generation {generation}"))
             }
+            Record::Eventual(record) => weak::board_record(record),
+            Record::Register(record) => weak::register_record(record),
             Record::Log(LogRecord::Promise { epoch }) => Self::new("log.promise", Some(*epoch)),
             Record::Log(LogRecord::Append { after, entries }) => {
                 Self::entries("log.append", None, *after, entries.len())
@@ -233,6 +239,9 @@ impl About {
             News::Replied { request, result } => {
                 let what = if result.is_ok() { "applied" } else { "not known to be applied" };
                 Self::named("Replied", format!("client {}: {what}", request.0))
+            }
+            News::Finished { request, result } => {
+                Self::named("Finished", format!("client {}: {}", request.0, weak::finished(result)))
             }
             News::Readable { request, result } => {
                 let what = if result.is_ok() { "may read" } else { "may not read" };
