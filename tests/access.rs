@@ -165,7 +165,7 @@ fn said_by(method: &str, node: &Value) -> Value {
     let no = || Value::from(false);
     let have = || {
         let covered = ["versions", "forgotten"].map(|name| (name, Value::from("")));
-        ("have", record(&[&covered[..], &[("clock", number(0))]].concat()))
+        ("have", record(&[&covered[..], &[("clock", number(0)), ("digest", number(0))]].concat()))
     };
     let own = match method {
         "bully.answer" => vec![("answer", record(&[("number", number(0))]))],
@@ -187,7 +187,8 @@ fn said_by(method: &str, node: &Value) -> Value {
         "eventual.tell" => {
             let none = Value::Array(vec![]);
             let flags = [("whole", no()), ("more", no())];
-            vec![("tell", record(&[&[have(), ("repair", number(0)), ("operations", none)], &flags[..]].concat()))]
+            let numbers = ["repair", "era"].map(|name| (name, number(0)));
+            vec![("tell", record(&[&[have(), ("operations", none)], &numbers[..], &flags].concat()))]
         }
         "register.held" => vec![("held", record(&[("call", number(0))]))],
         "register.query" => vec![("query", record(&[("call", number(0)), ("name", "x".into())]))],

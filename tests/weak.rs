@@ -37,14 +37,16 @@ fn digests_are_equal(nodes: &Nodes) -> bool {
     nodes.all().all(|node| status(nodes, node).digest == first)
 }
 
-/// Cuts every link between the two sides, in both directions.
+/// Cuts every link between the two sides, in both directions: what is said meanwhile is lost.
 fn cut(nodes: &Nodes, one: &[usize], other: &[usize]) {
-    one.iter().for_each(|&from| nodes.hold(from, "all", other.iter().copied()));
-    other.iter().for_each(|&from| nodes.hold(from, "all", one.iter().copied()));
+    for (from, to) in one.iter().flat_map(|one| other.iter().map(move |other| (*one, *other))) {
+        let _: IgnoredAny = nodes.call(from, "lab.link.cut", &(nodes.ports.at(to),));
+        let _: IgnoredAny = nodes.call(to, "lab.link.cut", &(nodes.ports.at(from),));
+    }
 }
 
 fn heal(nodes: &Nodes) {
-    nodes.all().for_each(|node| _ = nodes.call::<IgnoredAny>(node, "lab.gate.clear", &()));
+    nodes.all().for_each(|node| _ = nodes.call::<IgnoredAny>(node, "lab.link.heal", &()));
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn a_write_that_too_few_hold_is_not_known_to_be_written() {
     let unknown = fault(nodes.client(0).call::<_, Written>("register.write", &("x", "new", options)));
     assert_eq!(unknown.code, HALF_WRITTEN.code, "{unknown}");
     assert!(unknown.string.contains("outcome unknown") && unknown.string.contains("needed"), "{unknown}");
-    heal(&nodes);
+    let _: IgnoredAny = nodes.call(0, "lab.gate.clear", &());
     // A read that meets it writes it back; from then on all reads find it.
     let read: ReadAnswer = nodes.call(0, "register.read", &("x",));
     assert_eq!(read.value.as_ref().map(shown).as_deref(), Some("new"));

@@ -436,7 +436,12 @@ mod tests {
         use crate::protocol::register::memory::Held;
         use crate::protocol::types::Value;
 
-        let have = Have { clock: 9, versions: "8000:9,8001:4".parse().unwrap(), forgotten: Default::default() };
+        let have = Have {
+            clock: 9,
+            versions: "8000:9,8001:4".parse().unwrap(),
+            forgotten: Default::default(),
+            digest: 1 << 61,
+        };
         let (id, stamp) = (Stamp { clock: 2, server: node }, Stamp { clock: 9, server: node });
         let text = Some(Arc::from("a < b\r\n"));
         let operation = Operation { id, stamp, text };

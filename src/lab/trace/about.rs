@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::Facts;
 use crate::protocol::bully::Message as Bully;
+use crate::protocol::eventual::memory::Stamp;
 use crate::protocol::log::memory::Record as LogRecord;
 use crate::protocol::log::{Message as Log, Piece};
 use crate::protocol::paxos::{Message as Paxos, Outcome};
@@ -42,6 +43,10 @@ pub struct About {
     pub committed: Option<u64>,
     /// The call that is passed on or answered.
     pub call: Option<u64>,
+    /// See [`Facts::entry`], and below.
+    pub entry: Option<Stamp>,
+    /// The stamp of the operation.
+    pub stamp: Option<Stamp>,
     /// What else there is to say.
     pub note: Option<Cow<'static, str>>,
 }
@@ -279,6 +284,8 @@ impl About {
             counter: self.counter,
             entries: self.entries,
             committed: self.committed,
+            entry: self.entry.map(|entry| entry.to_string()),
+            stamp: self.stamp.map(|stamp| stamp.to_string()),
             note: self.note.as_ref().map(ToString::to_string).or_else(|| self.call.map(|id| format!("call {id}"))),
         }
     }

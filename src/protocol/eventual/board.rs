@@ -198,7 +198,7 @@ impl Board {
     }
 
     /// What can be seen, in the order of the ids, after one of them.
-    pub fn posts(&self, after: Option<Stamp>) -> impl Iterator<Item = (Stamp, Stamp, &Arc<str>)> {
+    pub fn posts(&self, after: Option<Stamp>) -> impl DoubleEndedIterator<Item = (Stamp, Stamp, &Arc<str>)> {
         self.entries(after).filter_map(|(id, entry)| Some((id, entry.stamp, entry.text.as_ref()?)))
     }
 
@@ -213,7 +213,7 @@ impl Board {
     }
 
     /// All entries, by their ids, after one of them.
-    pub(super) fn entries(&self, after: Option<Stamp>) -> impl Iterator<Item = (Stamp, &Entry)> {
+    pub(super) fn entries(&self, after: Option<Stamp>) -> impl DoubleEndedIterator<Item = (Stamp, &Entry)> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.memory.entries.range((after.map_or(Unbounded, Excluded), Unbounded)).map(|(&id, entry)| (id, entry))
     }

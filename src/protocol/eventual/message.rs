@@ -24,6 +24,8 @@ pub struct Have {
     pub versions: VectorClock,
     /// The deletes whose tombstones it no longer has.
     pub forgotten: VectorClock,
+    /// A hash of what it shows: as much of the board's digest as fits an integer of XML-RPC.
+    pub digest: u64,
 }
 
 /// "A client did this here."

@@ -470,7 +470,8 @@ impl Eventual {
 
     fn have(&self) -> Have {
         let memory = self.board.memory();
-        Have { clock: self.clock, versions: memory.versions.clone(), forgotten: memory.forgotten.clone() }
+        let (versions, forgotten) = (memory.versions.clone(), memory.forgotten.clone());
+        Have { clock: self.clock, versions, forgotten, digest: self.board.digest() >> 2 }
     }
 
     fn save(&mut self, out: &mut Out) {

@@ -65,21 +65,23 @@ impl Eventual {
         }
     }
 
-    /// A page of what stands here and is not covered there, or of all that stands. That includes what is not covered here
-    /// either: if its server dies for good while it tells it, nobody ever covers it, and yet all must show the same.
+    /// A page of what stands here and is not covered there, or of all that stands. If the boards show different things, that
+    /// includes what is not covered here either: if its server dies for good while it tells it, nobody ever covers it.
     fn page(&self, ask: &Ask, whole: bool) -> Tell {
-        let theirs = &ask.have.versions;
-        let is_level = mutant!(UncoveredUntold) && theirs.covers_all(&self.board.memory().versions);
-        let lacks = |entry: &Entry| whole || !(is_level || theirs.covers(entry.stamp));
-        let mut rows = self.board.entries(ask.after).filter(|(_, entry)| lacks(entry)).peekable();
+        let (have, Ask { have: theirs, repair, after, .. }) = (self.have(), ask);
+        let differs = have.digest != theirs.digest && !mutant!(UncoveredUntold);
+        let lacks = |entry: &Entry| {
+            whole || (!theirs.versions.covers(entry.stamp) && (differs || have.versions.covers(entry.stamp)))
+        };
+        let mut rows = self.board.entries(*after).filter(|(_, entry)| lacks(entry)).peekable();
         let (mut operations, mut bytes) = (Vec::new(), 0);
         while operations.len() < self.options.page && bytes < self.options.page_bytes {
             let Some((id, entry)) = rows.next() else { break };
             bytes += entry.text.as_ref().map_or(0, |text| text.len());
             operations.push(Operation { id, stamp: entry.stamp, text: entry.text.clone() });
         }
-        let (have, repair, after, era) = (self.have(), ask.repair, ask.after, self.era);
-        Tell { have, repair, after, era, whole, more: rows.peek().is_some(), operations }
+        let (repair, after, more) = (*repair, *after, rows.peek().is_some());
+        Tell { have, repair, after, era: self.era, whole, more, operations }
     }
 
     pub(super) fn on_tell(&mut self, from: NodeId, tell: Tell, out: &mut Out) {
@@ -122,7 +124,7 @@ impl Eventual {
             let gone: Vec<Stamp> = gone.copied().collect();
             self.era += u64::from(!gone.is_empty());
             gone.into_iter().for_each(|id| self.board.drop_entry(id));
-            self.lost = self.lost.filter(|own| versions.of(self.id) < *own);
+            self.lost = self.lost.filter(|own| versions.of(self.id) < *own && !mutant!(LossForgiven));
         }
         self.board.reach(&versions, &forgotten);
     }

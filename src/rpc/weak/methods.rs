@@ -46,8 +46,8 @@ pub(in crate::rpc) static METHODS: &[Method] = &[
         &[&["array"], &["array", M]],
         "[options]",
         "The entries as this node has them, ordered by id: an array of structs of id (string, 'clock.server'), text, author \
-         (node), clock and server (of the last change); of 2 MiB of texts at most, so go on after the last. Options: limit \
-         (int), after (string, an id).",
+         (node), clock and server (of the last change); of 2 MiB at most, so go on after the last. Options: limit (int), \
+         after (string, an id), newest (boolean: the last entries instead of the first).",
     ),
     client(
         "board.eventual.modify",

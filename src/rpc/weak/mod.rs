@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-use super::faults::{APART, BAD_OPTION, FORGOTTEN, FULL, HALF_WRITTEN, NOT_FOUND, RESTARTED, TOO_LARGE, UNAVAILABLE};
+use super::faults::{
+    APART, BAD_OPTION, FORGOTTEN, FULL, HALF_WRITTEN, NO_MEMBER, NOT_FOUND, RESTARTED, TOO_LARGE, UNAVAILABLE,
+};
 use super::service::{ticks, wait};
 use crate::node::core::Core;
 use crate::protocol::eventual::board::{Board, Change, What};
@@ -26,6 +28,8 @@ use methods::Id;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 const PAGE: usize = 1000;
+/// What a row of a list weighs beside its text.
+const ROW_BYTES: usize = 64;
 
 /// A call whose arguments have been read.
 #[derive(Debug)]
@@ -51,6 +55,9 @@ pub struct ListOptions {
     /// No more than so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// The last entries instead of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<bool>,
 }
 
 /// The last argument of `register.read` and `register.write`.
@@ -120,6 +127,12 @@ pub(super) enum Started {
 /// Hands a call to the driver.
 pub(super) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
     let me = core.id;
+    if core.joined {
+        return Err(NO_MEMBER.fault(format!(
+            "{me} joined later: the eventual board and the registers are kept by the nodes that founded the cluster; call \
+             one of them; nothing was done"
+        )));
+    }
     Ok(match request {
         Request::Post { text } => Started::Board(core.act(move |host, out| {
             let done = board(host)?.post(&text, out);
@@ -139,10 +152,16 @@ pub(super) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
                 done.map(|stamp| did(id, stamp, None)).map_err(|refusal| refused(me, &refusal))
             }))
         }
-        Request::List(ListOptions { after, limit }) => {
+        Request::List(ListOptions { after, limit, newest }) => {
             let after = after.as_deref().map(entry_id).transpose()?;
             let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-            Started::Board(core.act(move |host, _| Ok(Answer::Entries(rows(board(host)?.board(), after, limit)))))
+            let newest = newest == Some(true);
+            if newest && after.is_some() {
+                return Err(BAD_OPTION.fault("the options after and newest exclude each other"));
+            }
+            Started::Board(
+                core.act(move |host, _| Ok(Answer::Entries(rows(board(host)?.board(), after, limit, newest)))),
+            )
         }
         Request::Watch { since, timeout_ms } => {
             let timeout = Duration::from_millis(timeout_ms.into());
@@ -214,16 +233,21 @@ const fn row(id: Stamp, by: Stamp, text: Option<String>) -> EntryRow {
     EntryRow { id, text, author: id.server.number(), clock: by.clock, server: by.server.number() }
 }
 
-fn rows(board: &Board, after: Option<Stamp>, limit: usize) -> Vec<EntryRow> {
-    let mut bytes = 0;
-    let fits = |text: &str| {
-        let first = bytes == 0;
-        bytes += text.len() + 1;
-        first || bytes <= Limits::PAGE_BYTES
-    };
-    let mut fits = fits;
-    let posts = board.posts(after).take(limit).take_while(|(_, _, text)| fits(text));
-    posts.map(|(id, by, text)| row(id, by, Some(text.to_string()))).collect()
+fn rows(board: &Board, after: Option<Stamp>, limit: usize, newest: bool) -> Vec<EntryRow> {
+    let posts: &mut dyn Iterator<Item = _> =
+        if newest { &mut board.posts(after).rev() } else { &mut board.posts(after) };
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for (id, by, text) in posts.take(limit) {
+        bytes += text.len() + ROW_BYTES;
+        if bytes > Limits::PAGE_BYTES && !rows.is_empty() {
+            break;
+        }
+        rows.push(row(id, by, Some(text.to_string())));
+    }
+    if newest {
+        rows.reverse();
+    }
+    rows
 }
 
 fn watched(board: &Board, since: u64, last: bool) -> Option<Result<Answer, Fault>> {

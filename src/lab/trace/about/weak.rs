@@ -78,7 +78,7 @@ fn operation(name: &'static str, Operation { id, stamp, text }: &Operation) -> A
         Some(_) => format!("{stamp} modifies {id}"),
     };
     let text = text.as_ref().map(|text| format!(": {}", shortened(text))).unwrap_or_default();
-    About::named(name, what + &text)
+    About { entry: Some(*id), stamp: Some(*stamp), ..About::named(name, what + &text) }
 }
 
 fn held(name: &'static str, held: &Held) -> About {

@@ -226,6 +226,7 @@ pub(crate) const NAMES: &[&str] = &[
     "eventual/tombstone_gone_between_pages",
     "eventual/tombstone_waits_for_all",
     "eventual/wiped_node",
+    "eventual/wiped_node_waits_for_who_knows",
     "eventual/told_in_part_by_the_dead",
     "register/crash_between_the_rounds",
     "register/minority",
