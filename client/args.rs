@@ -74,7 +74,7 @@ pub(crate) enum Action {
 /// Which simulated clusters to run.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct SimArgs {
-    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services).
+    /// The protocol whose clients ask, and whose invariants are checked: paxos, log (with election and services), eventual or register.
     #[arg(long, value_name = "NAME", default_value_t)]
     pub(crate) protocol: Protocol,
 

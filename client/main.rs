@@ -16,6 +16,7 @@ mod serve;
 mod shell;
 mod simulate;
 mod strong;
+mod weak;
 
 use std::env;
 use std::io::IsTerminal;

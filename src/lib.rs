@@ -2,7 +2,7 @@
 //!
 //! Five nodes speak XML-RPC. Each decides named values by Basic Paxos with the others, keeps what it promised in SQLite,
 //! and writes what was decided into a text file. Beside that they elect a leader by Bully, and replicate a log that feeds
-//! files, a board, keys and locks. A shell starts them, proposes, breaks them on purpose, and plays the textbook races the
+//! files, a board, keys and locks; and keep a board that asks nobody and registers that ask a quorum. A shell starts them, proposes, breaks them on purpose, and plays the textbook races the
 //! same way every time. This page is the architecture; start here.
 //!
 //! # Bird's-eye view
@@ -19,7 +19,7 @@
 //!                        node::driver: one thread, takes all that waits as one batch
 //!                              │  inputs in, effects out
 //!                              ▼
-//!                        protocol::host ── protocol::paxos, and protocol::strong: bully, log, service; pure
+//!                        protocol::host ── protocol::paxos, eventual, register, and strong: bully, log, service; pure
 //!                              │  Save, Note
 //!                              ▼
 //!                        store::sqlite ── one synced transaction a batch; then what waited is sent
@@ -38,7 +38,7 @@
 //! # Entry points
 //!
 //! Read [`protocol`] for the contract of a protocol, then [`protocol::paxos`] beside Lamport's "Paxos Made Simple", and
-//! [`protocol::log`] after it;
+//! [`protocol::log`] after it, and [`protocol::eventual`] for the opposite;
 //! [`node::driver`] for how it meets a disk and a network, and [`sim`] for how it meets much worse ones. `client/` is the
 //! program: arguments, the shell, and the races in `client/scenario.rs`.
 //!

@@ -52,6 +52,8 @@ mod switch {
         Scripts,
         /// The scripts and properties of elections.
         Elections,
+        /// The scripts and seeds of the eventual board and the quorum registers.
+        Weak,
         /// The seeds of simulated elections.
         ElectionSeeds,
         /// The seeds of the simulation of the replicated log.
@@ -85,7 +87,7 @@ mod switch {
         };
     }
 
-    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk};
+    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk, Weak};
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -208,6 +210,31 @@ mod switch {
         RequestsForgottenAtOnce: "forgets the answer to a request when another client calls", LogSeeds;
         TokenUsedAgain: "uses a fencing token again after a release", LogSeeds;
         TokenUnchecked: "writes whatever the fencing token", LogSeeds;
+        // The eventual board and the quorum registers.
+        LastArrivalWins: "board: lets the operation stand that arrives last", Weak;
+        StampsBeatDeletes: "board: lets a higher stamp bring a deleted entry back", Weak;
+        CoveredComesBack: "board: takes an old operation of an entry that was deleted and forgotten", Weak;
+        ForgetsThatItForgot: "board: drops tombstones that not everyone has seen, and does not say so", Weak;
+        ForgetsTooSoon: "board: drops tombstones that not everyone has seen, and says so", Weak;
+        NeverAstray: "board: does not notice that it was away longer than tombstones are kept", Weak;
+        ClockSeesNothing: "board: stamps without looking at what it has seen", Weak;
+        ClockLeaps: "board: believes a clock however high", Weak;
+        GapsIgnored: "board: takes an operation although one before it is missing", Weak;
+        CoversBeforeTheEnd: "board: covers what it was told only the first page of", Weak;
+        ErasIgnored: "board: goes on being told everything although tombstones went meanwhile", Weak;
+        UncoveredUntold: "board: keeps to itself what it shows and does not cover", Weak;
+        LossForgiven: "board: is content with whoever tells it first of what it has lost", Weak;
+        BoardUnsaved: "board: never saves an operation", Weak;
+        BoardBeforeSave: "board: saves an operation after others have heard of it", Weak;
+        ReadsDoNotWriteBack: "register: returns what it read without writing it back", Weak;
+        ReadQuorumMinusOne: "register: asks one node less than a read quorum", Weak;
+        WriteQuorumMinusOne: "register: is content with one node less than a write quorum", Weak;
+        ReadTakesTheFirst: "register: returns the first answer instead of the highest", Weak;
+        WritesWithoutAsking: "register: writes above its own copy only", Weak;
+        OwnTimestampForgotten: "register: writes without looking at its own copy", Weak;
+        StoresLower: "register: lets a lower timestamp replace a higher one", Weak;
+        RegisterUnsaved: "register: never saves what it holds", Weak;
+        RegisterBeforeSave: "register: saves what it holds after it said that it does", Weak;
     }
 
     thread_local! {
@@ -258,6 +285,8 @@ mod switch {
                 Mutant::BallotUnsaved | Mutant::BallotBeforeSave => matches!(record, Record::Promise { .. }) && own,
                 Mutant::AcceptUnsaved | Mutant::AcceptBeforeSave => matches!(record, Record::Accept { .. }),
                 Mutant::DecisionUnsaved | Mutant::DecisionBeforeSave => matches!(record, Record::Decide { .. }),
+                Mutant::BoardUnsaved | Mutant::BoardBeforeSave => matches!(record, Record::Eventual(_)),
+                Mutant::RegisterUnsaved | Mutant::RegisterBeforeSave => matches!(record, Record::Register(_)),
                 Mutant::GenerationUnsaved | Mutant::GenerationBeforeSave => {
                     matches!(record, Record::Generation { .. })
                 }
@@ -285,6 +314,8 @@ mod switch {
                 | Mutant::EpochPromiseBeforeSave
                 | Mutant::EntriesBeforeSave
                 | Mutant::BeginningBeforeSave
+                | Mutant::BoardBeforeSave
+                | Mutant::RegisterBeforeSave
         );
         if moves {
             effects.append(&mut late);

@@ -124,6 +124,11 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
             vec![number(1), true.into(), "".into(), Value::Double(0.5), date, Value::Base64(vec![])]
         }
         "validator1.simpleStructReturnTest" => vec![number(1)],
+        "board.eventual.post" | "register.read" => vec!["x".into()],
+        "board.eventual.modify" => vec!["7.8000".into(), "x".into()],
+        "board.eventual.delete" => vec!["7.8000".into()],
+        "board.eventual.watch" => vec![number(0), number(0)],
+        "register.write" => vec!["x".into(), "y".into()],
         "kv.put" | "files.append" => vec!["x".into(), "y".into()],
         "kv.cas" => vec!["x".into(), number(0), "y".into()],
         "kv.watch" => vec!["x".into(), number(0), number(0)],
@@ -146,9 +151,11 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
     }
 }
 
-/// Whether a method is a message of the election or of the replicated log.
+/// Whether a method is a message that nodes send each other.
 fn is_said(method: &str) -> bool {
-    method.starts_with("log.") || method.starts_with("bully.") && !["bully.status", "bully.elect"].contains(&method)
+    let own = ["bully.status", "bully.elect", "register.read", "register.write", "register.quorum"];
+    let families = ["log.", "bully.", "eventual.", "register."];
+    families.iter().any(|family| method.starts_with(family)) && !own.contains(&method)
 }
 
 /// The members of such a message, from a node to itself: old news, so that it changes nothing.
@@ -156,6 +163,10 @@ fn said_by(method: &str, node: &Value) -> Value {
     let number = |number: i64| Value::Int(number);
     let rank = record(&[("counter", number(0)), ("id", node.clone())]);
     let no = || Value::from(false);
+    let have = || {
+        let covered = ["versions", "forgotten"].map(|name| (name, Value::from("")));
+        ("have", record(&[&covered[..], &[("clock", number(0)), ("digest", number(0))]].concat()))
+    };
     let own = match method {
         "bully.answer" => vec![("answer", record(&[("number", number(0))]))],
         "bully.election" => {
@@ -165,6 +176,29 @@ fn said_by(method: &str, node: &Value) -> Value {
             let flags = ["hears_coordinator", "eligible", "asks"].map(|flag| (flag, no()));
             let beat = [&flags[..], &[("rank", rank), ("hears", Value::Array(vec![]))]].concat();
             vec![("heartbeat", record(&beat))]
+        }
+        "eventual.ask" => vec![("ask", record(&[have(), ("repair", number(0)), ("whole", no())]))],
+        "eventual.have" => vec![have()],
+        "eventual.spread" => {
+            let stamp = Value::from(&*format!("1.{}", shown_int(node)));
+            let operation = record(&[("id", stamp.clone()), ("stamp", stamp), ("text", "x".into())]);
+            vec![("spread", record(&[have(), ("previous", number(0)), ("operation", operation)]))]
+        }
+        "eventual.tell" => {
+            let none = Value::Array(vec![]);
+            let flags = [("whole", no()), ("more", no())];
+            let numbers = ["repair", "era"].map(|name| (name, number(0)));
+            vec![("tell", record(&[&[have(), ("operations", none)], &numbers[..], &flags].concat()))]
+        }
+        "register.held" => vec![("held", record(&[("call", number(0))]))],
+        "register.query" => vec![("query", record(&[("call", number(0)), ("name", "x".into())]))],
+        "register.store" => {
+            let held = record(&[("timestamp", format!("1.{}", shown_int(node)).as_str().into()), ("value", 5.into())]);
+            vec![("store", record(&[("call", number(0)), ("name", "x".into()), ("held", held)]))]
+        }
+        "register.stored" => {
+            let timestamp = format!("1.{}", shown_int(node));
+            vec![("stored", record(&[("call", number(0)), ("timestamp", timestamp.as_str().into())]))]
         }
         "log.fetched" => vec![("entries", Value::Base64(vec![]))],
         "log.change" => vec![("node", number(7))],

@@ -23,6 +23,7 @@
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
 //! - [`web`]: the page without scripts: its forms, its live events, who may not use them; health and metrics.
+//! - [`weak`]: the eventual board on both sides of a cut, quorum registers, logical clocks, and the shell about them.
 //! - [`tidy`]: is what is pure still pure?
 //!
 //! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
@@ -47,5 +48,6 @@ mod simulate;
 mod strong;
 mod support;
 mod tidy;
+mod weak;
 mod web;
 mod wire;

@@ -98,7 +98,14 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
             let others = ports.iter().map(Port::to_string).filter(|port| port != first);
             others.map(|port| format!("{port} ")).collect()
         }
-        (Verb::Service(V::Board), 1) => ["post ", "modify ", "delete ", "show"].map(str::to_owned).to_vec(),
+        (Verb::Service(V::Board), 1) => {
+            ["post ", "modify ", "delete ", "show", "eventual ", "diff"].map(str::to_owned).to_vec()
+        }
+        (Verb::Service(V::Board), 2) if done[1].is("eventual") => {
+            ["post ", "modify ", "delete ", "show", "status"].map(str::to_owned).to_vec()
+        }
+        (Verb::Service(V::Register), 1) => ["write ", "read ", "quorum", "stale"].map(str::to_owned).to_vec(),
+        (Verb::Service(V::Mutex), 1) => vec!["demo".to_owned()],
         (Verb::Service(V::Files), 1) => vec!["history".to_owned()],
         (Verb::Fault(FaultVerb::Hold), 1) => KINDS.map(|kind| format!("{kind} ")).to_vec(),
         (Verb::Fault(FaultVerb::Partition), _) => ports.iter().map(Port::to_string).collect(),
@@ -184,7 +191,14 @@ fn missing_of_set(words: &[Word<'_>]) -> Option<&'static str> {
 
 /// What a command about the board still wants behind `words`; the second one says which it is.
 fn missing_of_board(words: &[Word<'_>]) -> Option<String> {
-    let usage = [("post", "<text>"), ("modify", "<id> <text>"), ("delete", "<id>"), ("show", "")];
+    let usage = [
+        ("post", "<text>"),
+        ("modify", "<id> <text>"),
+        ("delete", "<id>"),
+        ("show", ""),
+        ("diff", ""),
+        ("eventual", "post|modify|delete|show|status [...]"),
+    ];
     let (_, usage) = usage.into_iter().find(|(name, _)| words[1].is(name))?;
     Some(usage.split_whitespace().skip(words.len() - 2).collect::<Vec<_>>().join(" "))
 }

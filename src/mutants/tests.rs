@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::{Finder, Mutant, quiet, with};
 use crate::protocol::bully::tests::{properties as elections, scripts as bully};
+use crate::protocol::eventual::tests::scripts as weak;
 use crate::protocol::host::tests as host;
 use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
@@ -64,6 +65,12 @@ const ELECTIONS: &[(&str, fn())] = &[
     ("quorum_loss_and_back", elections::quorum_loss_and_back),
 ];
 
+/// The same for the eventual board and the quorum registers.
+const WEAK: &[(&str, fn())] = &[
+    ("seeds_of_the_board", sim::tests::weak::seeds_of_the_board),
+    ("seeds_of_the_registers", sim::tests::weak::seeds_of_the_registers),
+];
+
 /// What the suite finds of one mutant.
 struct Row {
     mutant: Mutant,
@@ -101,7 +108,7 @@ const fn hunt(finder: Finder) -> Option<(Protocol, usize, u64)> {
         Finder::Seeds | Finder::SeedsByDisk => Some((Protocol::Paxos, RANGES, SEEDS)),
         Finder::LogSeeds | Finder::LogSeedsByDisk => Some((Protocol::Log, LOG_RANGES, LOG_SEEDS)),
         Finder::ElectionSeeds => Some((Protocol::Bully, RANGES, SEEDS)),
-        Finder::Scripts | Finder::Elections => None,
+        Finder::Scripts | Finder::Elections | Finder::Weak => None,
     }
 }
 
@@ -118,10 +125,13 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
     };
     let is_about_elections = |mutant: Mutant| matches!(mutant.finder(), Finder::Elections | Finder::ElectionSeeds);
     let elections = if mutant.is_none_or(is_about_elections) { ELECTIONS } else { &[] };
+    let seeds = if mutant.is_none_or(|mutant| mutant.finder() == Finder::Weak) { WEAK } else { &[] };
     let paxos = scripts::NAMES.iter().copied().filter(|name| fails(scripts::holds, name));
     let bully = bully::NAMES.iter().copied().filter(|name| fails(bully::holds, name));
-    let tables = TABLES.iter().chain(elections).filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name);
-    paxos.chain(bully).chain(tables).collect()
+    let weak = weak::NAMES.iter().copied().filter(|name| fails(weak::holds, name));
+    let tables =
+        TABLES.iter().chain(elections).chain(seeds).filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name);
+    paxos.chain(bully).chain(weak).chain(tables).collect()
 }
 
 fn examine(mutant: Mutant) -> Row {
@@ -152,7 +162,9 @@ impl Row {
     /// Why the mutant does not count as killed.
     fn survives(&self) -> Option<String> {
         let survivor = match self.mutant.finder() {
-            Finder::Scripts | Finder::Elections if self.scripts.is_empty() => "no script or table fails".to_owned(),
+            Finder::Scripts | Finder::Elections | Finder::Weak if self.scripts.is_empty() => {
+                "no script or table fails".to_owned()
+            }
             _ if self.seeds.contains(&None) => {
                 let seeds = hunt(self.mutant.finder()).map_or(0, |(_, _, seeds)| seeds);
                 format!("not found in {seeds} seeds of every range")
@@ -217,4 +229,14 @@ fn every_mutant_is_killed() {
         .collect();
     assert!(found.is_empty(), "without a mutant: {found:?}");
     assert_eq!(failing_scripts(None), [""; 0], "without a mutant");
+}
+
+/// The quick half of it: those that scripts and tables must find.
+#[test]
+fn mutants_of_the_scripts_are_killed() {
+    let is_meant = |mutant: &Mutant| matches!(mutant.finder(), Finder::Scripts | Finder::Weak);
+    let meant: Vec<Mutant> = Mutant::ALL.iter().copied().filter(is_meant).collect();
+    let rows: Vec<Row> = meant.into_par_iter().map(examine).collect();
+    let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();
+    assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
 }

@@ -156,7 +156,9 @@ impl Node {
             })
         };
         let seed = random()?;
-        let host = Host::new(id, founding, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
+        let (eventual, register) = (Some(Default::default()), Some(Default::default()));
+        let options = host::Options { lab, paxos, strong: Some(strong), eventual, register };
+        let host = Host::new(id, founding, options, durable, seed);
         let (inbox, inputs) = channel();
         let ring = Arc::new(Ring::new(trace));
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));

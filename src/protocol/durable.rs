@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::Record;
 use super::log::memory::Memory;
 use super::types::{Ballot, Instance, Value};
+use super::{eventual, register};
 
 /// A node's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,6 +22,10 @@ pub struct Durable {
     pub decided: Vec<Instance>,
     /// The replicated log.
     pub log: Memory,
+    /// The eventual board.
+    pub eventual: eventual::memory::Memory,
+    /// The registers.
+    pub register: register::memory::Memory,
     /// Whether the log was found damaged, and is empty for that reason.
     pub log_damaged: bool,
 }
@@ -44,6 +49,8 @@ impl Default for Durable {
             instances: BTreeMap::new(),
             decided: Vec::new(),
             log: Memory::default(),
+            eventual: eventual::memory::Memory::default(),
+            register: register::memory::Memory::default(),
             log_damaged: false,
         }
     }
@@ -67,6 +74,8 @@ impl Durable {
                 }
             }
             Record::Log(record) => self.log.apply(record),
+            Record::Eventual(record) => self.eventual.apply(record),
+            Record::Register(record) => self.register.apply(record),
             Record::Generation { generation, followed } => {
                 // A restart forgets the log, but not whether this node's memory was whole: see `log`.
                 let log = Memory { proven: self.log.proven, ..Memory::default() };

@@ -204,6 +204,23 @@ pub const DISK_FULL: FaultKind = FaultKind {
               itself. Until then, what it has can be read from it with the option read = 'local'.",
 };
 
+/// The value of a register was sent out, and no write quorum was heard.
+pub const HALF_WRITTEN: FaultKind = FaultKind {
+    code: 130,
+    name: "half written",
+    definite: false,
+    meaning: "the value was sent to the nodes, but fewer than a write quorum said in time that they hold it: some reads may \
+              find it and others not, until one writes it back. Read the register, or write again.",
+};
+/// The quorum sizes let reads miss writes.
+pub const APART: FaultKind = FaultKind {
+    code: 131,
+    name: "quorums apart",
+    definite: true,
+    meaning: "with these quorum sizes a read can miss a write, so a node in service does not take them; nothing was changed. \
+              A lab's node takes them.",
+};
+
 /// There is no way between these nodes that could fail.
 pub const NO_LINK: FaultKind = FaultKind {
     code: 150,
@@ -214,7 +231,7 @@ pub const NO_LINK: FaultKind = FaultKind {
 };
 
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 26] = [
+pub const FAULTS: [FaultKind; 28] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -240,6 +257,8 @@ pub const FAULTS: [FaultKind; 26] = [
     CHANGING,
     NEWCOMER_SILENT,
     DISK_FULL,
+    HALF_WRITTEN,
+    APART,
     NO_LINK,
 ];
 

@@ -16,5 +16,6 @@ pub mod strong;
 pub mod text;
 mod transport;
 mod validator1;
+pub mod weak;
 pub mod wire;
 pub(crate) mod wire_strong;

@@ -1,4 +1,4 @@
-//! How the messages of election, log and forwarded calls look on the wire: each is a method of its own, with one struct
+//! How the messages of all protocols but single-decree Paxos look on the wire: each is a method of its own, with one struct
 //! of members and the envelope. An answer that is there at once travels back with the call, as the same struct.
 
 use std::sync::Arc;
@@ -6,20 +6,27 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::bully::{Announcement, Answer, Election, Heartbeat, Message as Bully};
+use crate::protocol::eventual::Message as Eventual;
+use crate::protocol::eventual::message::{Ask, Have, Spread, Tell};
 use crate::protocol::log::members::{Change, Membership, Unchanged};
 use crate::protocol::log::{Beginning, Holding, Message as Log, Piece, entries};
+use crate::protocol::register::{self, Message as Register};
 use crate::protocol::strong::Message as Call;
 use crate::protocol::types::{Ballot, NodeId};
 use crate::protocol::{Message, strong};
 use crate::xmlrpc::Bytes;
 
 /// The messages' methods, sorted.
-pub(super) const NAMES: [&str; 22] = [
+pub(super) const NAMES: [&str; 30] = [
     "bully.answer",
     "bully.coordinator",
     "bully.election",
     "bully.heartbeat",
     "bully.resign",
+    "eventual.ask",
+    "eventual.have",
+    "eventual.spread",
+    "eventual.tell",
     "log.accept",
     "log.accepted",
     "log.answer",
@@ -37,6 +44,10 @@ pub(super) const NAMES: [&str; 22] = [
     "log.readable",
     "log.reject",
     "log.unchanged",
+    "register.held",
+    "register.query",
+    "register.store",
+    "register.stored",
 ];
 
 /// The members of all these messages; which are there depends on the method.
@@ -91,6 +102,22 @@ pub(super) struct Fields {
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<Unchanged>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<Ask>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    have: Option<Have>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<Spread>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tell: Option<Tell>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<register::Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<register::Query>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<register::Store>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<register::Stored>,
 }
 
 /// The method of a message; `None` for those that [`super::wire`] knows.
@@ -102,6 +129,10 @@ pub(crate) const fn name(message: &Message) -> Option<&'static str> {
         Message::Bully(Bully::Election(_)) => "bully.election",
         Message::Bully(Bully::Heartbeat(_)) => "bully.heartbeat",
         Message::Bully(Bully::Resign(_)) => "bully.resign",
+        Message::Eventual(Eventual::Ask(_)) => "eventual.ask",
+        Message::Eventual(Eventual::Have(_)) => "eventual.have",
+        Message::Eventual(Eventual::Spread(_)) => "eventual.spread",
+        Message::Eventual(Eventual::Tell(_)) => "eventual.tell",
         Message::Log(Log::Accept { .. }) => "log.accept",
         Message::Log(Log::Accepted { .. }) => "log.accepted",
         Message::Log(Log::Blank) => "log.blank",
@@ -113,6 +144,10 @@ pub(crate) const fn name(message: &Message) -> Option<&'static str> {
         Message::Log(Log::Prepare { .. }) => "log.prepare",
         Message::Log(Log::Promise { .. }) => "log.promise",
         Message::Log(Log::Reject { .. }) => "log.reject",
+        Message::Register(Register::Held(_)) => "register.held",
+        Message::Register(Register::Query(_)) => "register.query",
+        Message::Register(Register::Store(_)) => "register.store",
+        Message::Register(Register::Stored(_)) => "register.stored",
         Message::Strong(Call::Answer { .. }) => "log.answer",
         Message::Strong(Call::AskRead { .. }) => "log.read",
         Message::Strong(Call::Forward { .. }) => "log.forward",
@@ -131,6 +166,12 @@ pub(super) fn weight(message: &Message) -> usize {
         Message::Log(Log::Fetched { piece: Piece::Snapshot { bytes, .. }, .. }) => bytes.len(),
         Message::Strong(Call::Forward { command, .. }) => command.len(),
         Message::Strong(Call::Answer { reply, .. }) => reply.as_ref().map_or(0, Vec::len),
+        Message::Eventual(Eventual::Spread(spread)) => spread.operation.text.as_ref().map_or(0, |text| text.len()),
+        Message::Eventual(Eventual::Tell(tell)) => {
+            tell.operations.iter().map(|operation| operation.text.as_ref().map_or(0, |text| text.len()) + 128).sum()
+        }
+        Message::Register(Register::Store(store)) => store.held.value.as_str().len(),
+        Message::Register(Register::Held(answer)) => answer.held.as_ref().map_or(0, |held| held.value.as_str().len()),
         _ => 0,
     }
 }
@@ -140,7 +181,9 @@ pub(super) fn fields(message: &Message) -> Fields {
     match message {
         Message::Paxos(_) | Message::Elsewhere => Fields::default(),
         Message::Bully(message) => of_bully(message),
+        Message::Eventual(message) => of_eventual(message),
         Message::Log(message) => of_log(message),
+        Message::Register(message) => of_register(message),
         Message::Strong(message) => of_call(message),
     }
 }
@@ -154,6 +197,26 @@ fn of_bully(message: &Bully) -> Fields {
             Fields { epoch: Some(announcement.epoch), ..none }
         }
         Bully::Heartbeat(heartbeat) => Fields { heartbeat: Some(heartbeat.clone()), ..none },
+    }
+}
+
+fn of_eventual(message: &Eventual) -> Fields {
+    let none = Fields::default();
+    match message.clone() {
+        Eventual::Ask(ask) => Fields { ask: Some(ask), ..none },
+        Eventual::Have(have) => Fields { have: Some(have), ..none },
+        Eventual::Spread(spread) => Fields { spread: Some(spread), ..none },
+        Eventual::Tell(tell) => Fields { tell: Some(tell), ..none },
+    }
+}
+
+fn of_register(message: &Register) -> Fields {
+    let none = Fields::default();
+    match message.clone() {
+        Register::Held(held) => Fields { held: Some(held), ..none },
+        Register::Query(query) => Fields { query: Some(query), ..none },
+        Register::Store(store) => Fields { store: Some(store), ..none },
+        Register::Stored(stored) => Fields { stored: Some(stored), ..none },
     }
 }
 
@@ -239,6 +302,14 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
         "bully.election" => Bully::Election(fields.election?).into(),
         "bully.heartbeat" => Bully::Heartbeat(fields.heartbeat?).into(),
         "bully.resign" => Bully::Resign(Announcement { epoch: epoch? }).into(),
+        "eventual.ask" => Eventual::Ask(fields.ask?).into(),
+        "eventual.have" => Eventual::Have(fields.have?).into(),
+        "eventual.spread" => Eventual::Spread(fields.spread?).into(),
+        "eventual.tell" => Eventual::Tell(fields.tell?).into(),
+        "register.held" => Register::Held(fields.held?).into(),
+        "register.query" => Register::Query(fields.query?).into(),
+        "register.store" => Register::Store(fields.store?).into(),
+        "register.stored" => Register::Stored(fields.stored?).into(),
         "log.accept" => {
             let began = match (fields.length, fields.start) {
                 (Some(length), Some(start)) => Some(Beginning { accepted: fields.accepted, length, start }),
@@ -353,6 +424,43 @@ mod tests {
             Call::Change { id: 3, change: Change::Add { node, address: Arc::from("h:1") } }.into(),
             Call::Change { id: 3, change: Change::Remove { node } }.into(),
             Call::Unchanged { id: 3, why: Unchanged::Busy }.into(),
+        ]
+        .into_iter()
+        .chain(weak(node))
+        .collect()
+    }
+
+    fn weak(node: NodeId) -> Vec<Message> {
+        use crate::protocol::eventual::memory::{Operation, Stamp};
+        use crate::protocol::register::Timestamp;
+        use crate::protocol::register::memory::Held;
+        use crate::protocol::types::Value;
+
+        let have = Have {
+            clock: 9,
+            versions: "8000:9,8001:4".parse().unwrap(),
+            forgotten: Default::default(),
+            digest: 1 << 61,
+        };
+        let (id, stamp) = (Stamp { clock: 2, server: node }, Stamp { clock: 9, server: node });
+        let text = Some(Arc::from("a < b\r\n"));
+        let operation = Operation { id, stamp, text };
+        let deleted = Operation { text: None, ..operation.clone() };
+        let held = Held { timestamp: Timestamp { counter: 3, node }, value: Value::new("<int>5</int>") };
+        let (call, name, timestamp) = (1 << 61, Arc::from(""), held.timestamp);
+        let operations = vec![operation.clone(), deleted];
+        let after = Some(id);
+        vec![
+            Eventual::Ask(Ask { have: have.clone(), repair: 7, whole: false, after: None }).into(),
+            Eventual::Ask(Ask { have: have.clone(), repair: 7, whole: true, after }).into(),
+            Eventual::Have(have.clone()).into(),
+            Eventual::Spread(Spread { have: have.clone(), previous: 0, operation }).into(),
+            Eventual::Tell(Tell { have, repair: 7, after, era: 1 << 61, whole: true, operations, more: true }).into(),
+            Register::Held(register::Answer { call, held: None }).into(),
+            Register::Held(register::Answer { call, held: Some(held.clone()) }).into(),
+            Register::Query(register::Query { call, name: Arc::clone(&name) }).into(),
+            Register::Store(register::Store { call, name, held }).into(),
+            Register::Stored(register::Stored { call, timestamp }).into(),
         ]
     }
 

@@ -218,6 +218,8 @@ impl Frame {
             Record::Accept { value, .. } | Record::Decide { value, .. } => *value = Value::new("<int>-1</int>"),
             Record::Generation { generation, .. } => *generation += 1,
             Record::Log(record) => damage(record),
+            Record::Eventual(record) => record.changes += 1,
+            Record::Register(record) => record.held.value = Value::new("<int>-1</int>"),
         }
     }
 }

@@ -94,11 +94,15 @@ pub enum Protocol {
     Log,
     /// Elections, with the log's epochs behind them.
     Bully,
+    /// The eventually consistent board.
+    Eventual,
+    /// The quorum register.
+    Register,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Paxos, Self::Log, Self::Bully];
+    pub const ALL: [Self; 5] = [Self::Paxos, Self::Log, Self::Bully, Self::Eventual, Self::Register];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
@@ -107,6 +111,8 @@ impl Protocol {
             Self::Paxos => "paxos",
             Self::Log => "log",
             Self::Bully => "bully",
+            Self::Eventual => "eventual",
+            Self::Register => "register",
         }
     }
 
@@ -114,7 +120,7 @@ impl Protocol {
     #[must_use]
     pub const fn steps(self) -> u64 {
         match self {
-            Self::Paxos => 1500,
+            Self::Paxos | Self::Eventual | Self::Register => 1500,
             Self::Log => 6000,
             Self::Bully => 4000,
         }
@@ -216,4 +222,4 @@ fn finish(world: &mut World) -> Result<Report, Violation> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

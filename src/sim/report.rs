@@ -101,6 +101,14 @@ impl Tally {
                 ("answered: chosen", self.answered_chosen),
             ],
             Protocol::Bully => vec![("elections heard of", self.elections), ("epochs", self.epochs)],
+            Protocol::Eventual => vec![("operations", self.proposals), ("operations saved", self.commands)],
+            Protocol::Register => vec![
+                ("writes", self.proposals),
+                ("reads", self.reads),
+                ("operations linearized", self.linearized),
+                ("histories undecided", self.undecided),
+                ("answered: done", self.answered_chosen),
+            ],
             Protocol::Log => vec![
                 ("commands", self.commands),
                 ("commands repeated", self.repeats),

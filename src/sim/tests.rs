@@ -8,6 +8,7 @@ mod elections;
 mod log;
 mod planted;
 mod traces;
+pub(crate) mod weak;
 
 /// Enough for CI; `synod sim --seeds 100000` runs more.
 const SEEDS: u64 = 2500;

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::check::{Broken, Call, Subject, Verdict, Who, bully, log, paxos};
+use super::check::{BoardCall, Broken, Call, Subject, Verdict, Who, bully, eventual, log, paxos, register};
 use super::disk::Disk;
 use super::faults::{Chances, Fault, Fortune};
 use super::network::{Cut, Network};
@@ -179,6 +179,8 @@ impl World {
             Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
             Protocol::Log => Box::new(log::Watch::new(members.clone(), &mut plan)),
             Protocol::Bully => Box::new(bully::Watch::new(members.clone(), &mut plan)),
+            Protocol::Eventual => Box::new(eventual::Boards::new(&mut plan)),
+            Protocol::Register => Box::new(register::Registers::new(&mut plan)),
         };
         let replicated = subject.strong().map(|options| {
             let batch = [1, 1, 2, 4][plan.random_range(0..4)];
@@ -510,6 +512,14 @@ impl World {
                 let known = host.tell(&instance, out);
                 return Ok(Some((instance, known)));
             }
+            Input::Call(Call::Board(call)) => ask_board(host, call, out),
+            Input::Call(Call::Register { request, name, value, deadline_ticks }) => {
+                match (host.register_mut(), value) {
+                    (Some(register), Some(value)) => register.write(request, &name, value, deadline_ticks, out),
+                    (Some(register), None) => register.read(request, &name, deadline_ticks, out),
+                    (None, _) => {}
+                }
+            }
             Input::Call(call) => ask_strong(host, call, out),
             Input::Disconnected(peer) => {
                 if let Some(strong) = host.strong_mut() {
@@ -622,8 +632,27 @@ fn ask_strong(host: &mut Host, call: Call, out: &mut Out) {
         }
         Call::Read { request, deadline_ticks } => strong.read(request, deadline_ticks, out),
         Call::Elect => strong.elect(out),
-        Call::Propose(_) | Call::Ask(_) => {}
+        Call::Propose(_) | Call::Ask(_) | Call::Board(_) | Call::Register { .. } => {}
     }
+}
+
+/// A client does something to an eventual board, whose entries it looks at first.
+fn ask_board(host: &mut Host, call: BoardCall, out: &mut Out) {
+    let Some(eventual) = host.eventual_mut() else { return };
+    let shown: Vec<_> = eventual.board().posts(None).map(|(id, ..)| id).collect();
+    // The cast cannot cut: it is below a length.
+    let picked = |pick: u64| shown.get((pick % (shown.len() as u64).max(1)) as usize).copied();
+    _ = match call {
+        BoardCall::Post { text } => eventual.post(&text, out),
+        BoardCall::Modify { pick, text } => {
+            let Some(id) = picked(pick) else { return };
+            eventual.modify(id, &text, out)
+        }
+        BoardCall::Delete { pick } => {
+            let Some(id) = picked(pick) else { return };
+            eventual.delete(id, out)
+        }
+    };
 }
 
 /// Where a node stands in the list.

@@ -9,6 +9,7 @@ pub mod memory;
 mod reserve;
 mod seal;
 pub mod sqlite;
+mod weak_tables;
 
 use std::path::PathBuf;
 

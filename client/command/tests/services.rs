@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{check_errors, literals, port, ports, text};
+use crate::command::services::weak::Weak;
 use crate::command::services::{MIN_TTL, Service};
 use crate::command::{Command, Literal, MAX_SLEEP, parse};
 
@@ -52,6 +53,56 @@ fn files() {
         ("files history", Service::FilesHistory(None)),
         ("FILES History 17", Service::FilesHistory(Some(17))),
     ]);
+}
+
+#[test]
+fn what_has_no_leader() {
+    let post = |text: &str, on| Weak::Post { text: text.to_owned(), on };
+    let read = |name: &str, on| Weak::Read { name: name.to_owned(), on };
+    let at = Some(port(8001));
+    let lines = [
+        ("board eventual post hello", post("hello", None)),
+        ("board eventual post hello, all of you  on 8001", post("hello, all of you", at)),
+        ("board eventual post \"meet on 8001\"", post("meet on 8001", None)),
+        ("board eventual post 'x' on 8001", post("x", at)),
+        ("board eventual post turn it on 0", post("turn it on 0", None)),
+        (
+            "BOARD Eventual Modify 7.8000 two words ON 8001",
+            Weak::Modify { id: "7.8000".to_owned(), text: "two words".to_owned(), on: at },
+        ),
+        ("board eventual delete 7.8000", Weak::Delete { id: "7.8000".to_owned(), on: None }),
+        ("board eventual show on 8001", Weak::Show { on: at }),
+        ("board eventual status", Weak::Status),
+        ("board diff", Weak::Diff),
+        ("register write x 5", Weak::Write { name: "x".to_owned(), value: Literal::Int(5), on: None }),
+        ("register write '' a b on 8001", Weak::Write { name: String::new(), value: text("a b"), on: at }),
+        ("register read x", read("x", None)),
+        ("register read 'two words' on 8001", read("two words", at)),
+        ("register quorum", Weak::Quorum { sizes: None }),
+        ("register quorum 2 3", Weak::Quorum { sizes: Some((2, 3)) }),
+        ("register stale", Weak::Stale),
+        ("clock", Weak::Clock),
+        ("mutex demo", Weak::Mutex { clients: None }),
+        ("mutex demo 3", Weak::Mutex { clients: Some(3) }),
+    ];
+    for (line, weak) in lines {
+        let command = Command::Service(Service::Weak(weak));
+        assert_eq!(parse(line).as_ref(), Ok(&Some(command.clone())), "{line:?}");
+        assert_eq!(parse(&command.to_string()), Ok(Some(command)), "the canonical spelling of {line:?}");
+    }
+    for line in [
+        "board eventual",
+        "board eventual post",
+        "board eventual show 8001",
+        "register",
+        "register quorum 2",
+        "mutex",
+        "mutex demo 1",
+        "mutex demo 17",
+        "clock now",
+    ] {
+        assert!(parse(line).is_err(), "{line:?}");
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! What an event is about: taken from messages, records and news without making text of them, because that happens in a
 //! node's driver; and put into words later, when somebody reads it.
 
+mod weak;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::Facts;
 use crate::protocol::bully::Message as Bully;
+use crate::protocol::eventual::memory::Stamp;
 use crate::protocol::log::memory::Record as LogRecord;
 use crate::protocol::log::{Message as Log, Piece};
 use crate::protocol::paxos::{Message as Paxos, Outcome};
@@ -40,6 +43,10 @@ pub struct About {
     pub committed: Option<u64>,
     /// The call that is passed on or answered.
     pub call: Option<u64>,
+    /// See [`Facts::entry`], and below.
+    pub entry: Option<Stamp>,
+    /// The stamp of the operation.
+    pub stamp: Option<Stamp>,
     /// What else there is to say.
     pub note: Option<Cow<'static, str>>,
 }
@@ -81,6 +88,8 @@ impl About {
             Message::Log(log) => Self::log(wire_strong::name(message).unwrap_or("log"), log),
             Message::Bully(bully) => Self::bully(wire_strong::name(message).unwrap_or("bully"), bully),
             Message::Strong(call) => Self::call(wire_strong::name(message).unwrap_or("call"), call),
+            Message::Eventual(board) => weak::board(wire_strong::name(message).unwrap_or("eventual"), board),
+            Message::Register(register) => weak::register(wire_strong::name(message).unwrap_or("register"), register),
             Message::Elsewhere => Self::named("Elsewhere", "the sender lives in a later generation"),
         }
     }
@@ -195,6 +204,8 @@ impl About {
             Record::Generation { generation, .. } => {
                 Self::named("Generation", format!("everything is forgotten: generation {generation}"))
             }
+            Record::Eventual(record) => weak::board_record(record),
+            Record::Register(record) => weak::register_record(record),
             Record::Log(LogRecord::Promise { epoch }) => Self::new("log.promise", Some(*epoch)),
             Record::Log(LogRecord::Append { after, entries }) => {
                 Self::entries("log.append", None, *after, entries.len())
@@ -234,6 +245,9 @@ impl About {
                 let what = if result.is_ok() { "applied" } else { "not known to be applied" };
                 Self::named("Replied", format!("client {}: {what}", request.0))
             }
+            News::Finished { request, result } => {
+                Self::named("Finished", format!("client {}: {}", request.0, weak::finished(result)))
+            }
             News::Readable { request, result } => {
                 let what = if result.is_ok() { "may read" } else { "may not read" };
                 Self::named("Readable", format!("client {}: {what}", request.0))
@@ -271,6 +285,8 @@ impl About {
             counter: self.counter,
             entries: self.entries,
             committed: self.committed,
+            entry: self.entry.map(|entry| entry.to_string()),
+            stamp: self.stamp.map(|stamp| stamp.to_string()),
             note: self.note.as_ref().map(ToString::to_string).or_else(|| self.call.map(|id| format!("call {id}"))),
         }
     }

@@ -1,9 +1,9 @@
 //! A node's last events.
 //!
 //! The driver writes them, and so must be able to do that in next to no time: an event is a few numbers and shared
-//! pointers, and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, and
-//! messages of the log that only repeat what was said last between the same two nodes. An Accept is one event, however
-//! many entries it carries.
+//! pointers, and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, messages of
+//! the log that only repeat what was said last between the same two nodes, and the eventual board's questions whether there
+//! is news, when there is none. An Accept is one event, however many entries it carries.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,7 +18,7 @@ use super::about::About;
 use super::{Facts, Kind};
 use crate::protocol::clock::{Stamp, VectorClock};
 use crate::protocol::types::NodeId;
-use crate::protocol::{Message, bully, log};
+use crate::protocol::{Message, bully, eventual, log};
 
 /// So many events are kept; then the oldest go.
 pub const CAPACITY: usize = 1 << 16;
@@ -256,7 +256,13 @@ impl Entry {
 }
 
 const fn is_heartbeat(message: &Message) -> bool {
-    matches!(message, Message::Bully(bully::Message::Heartbeat(_)))
+    match message {
+        Message::Bully(message) => matches!(message, bully::Message::Heartbeat(_)),
+        Message::Eventual(eventual::Message::Ask(ask)) => !ask.whole && ask.after.is_none(),
+        Message::Eventual(eventual::Message::Have(_)) => true,
+        Message::Eventual(eventual::Message::Tell(tell)) => !tell.whole && tell.operations.is_empty(),
+        _ => false,
+    }
 }
 
 /// Whether a message is the leader's word that nothing is new.

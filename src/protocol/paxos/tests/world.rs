@@ -209,7 +209,7 @@ impl World {
         node.host = Some(Host::new(
             id,
             members,
-            host::Options { lab: true, paxos: self.options, strong: None },
+            host::Options { lab: true, paxos: self.options, ..Default::default() },
             node.disk.read(),
             seed,
         ));
@@ -463,6 +463,8 @@ fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ball
     match message {
         HostMessage::Strong(_) => ("Strong", None, None),
         HostMessage::Log(_) => ("Log", None, None),
+        HostMessage::Eventual(_) => ("Eventual", None, None),
+        HostMessage::Register(_) => ("Register", None, None),
         HostMessage::Elsewhere => ("Elsewhere", None, None),
         HostMessage::Bully(_) => ("Bully", None, None),
         HostMessage::Paxos(message) => match message {
@@ -521,6 +523,8 @@ pub(super) fn shown_message(message: &HostMessage) -> String {
 pub(super) fn shown_record(record: &Record) -> String {
     match record {
         Record::Log(record) => format!("{record:?}"),
+        Record::Eventual(record) => format!("{record:?}"),
+        Record::Register(record) => format!("{record:?}"),
         Record::Promise { instance, ballot } => format!("{}promise {ballot}", label(instance)),
         Record::Accept { instance, ballot, value } => format!("{}acceptance {ballot} '{value}'", label(instance)),
         Record::Decide { instance, ballot, value } => format!("{}decision '{value}' in {ballot}", label(instance)),
@@ -533,7 +537,9 @@ pub(super) fn shown_record(record: &Record) -> String {
 /// What the outside is told: a line, or nothing where the effects beside it say the same.
 pub(super) fn told(id: NodeId, event: &Event) -> String {
     match event {
-        Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => String::new(),
+        Event::Replied { .. } | Event::Readable { .. } | Event::Finished { .. } | Event::Correspondents { .. } => {
+            String::new()
+        }
         Event::Answered { request, outcome } => format!("{id} answers #{}: {}\n", request.0, shown_outcome(outcome)),
         Event::Ignored { from, reason } => {
             let from = if *from == NodeId::GUEST { "the guest".to_owned() } else { from.to_string() };
