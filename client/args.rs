@@ -7,6 +7,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,7 +16,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use synod::history::Options as CheckOptions;
-use synod::sim::{Filter, MAX_NODES, Protocol};
+use synod::sim::{Filter, MAX_NODES, Protocol, overlay};
 
 use crate::command::help;
 
@@ -74,9 +75,10 @@ pub(crate) enum Action {
 /// Which simulated clusters to run.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct SimArgs {
-    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services).
+    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services). Or
+    /// overlay: then networks of up to 10000 nodes are measured instead.
     #[arg(long, value_name = "NAME", default_value_t)]
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: Simulated,
 
     /// How many seeds to run, counted from --seed [default: 1 if a seed is given, else 1000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -86,8 +88,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
 
-    /// How many nodes each cluster has [default: 3, 4, 5 or 7, by the seed].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_NODES)))]
+    /// How many nodes each cluster has, at most 15 [default: 3, 4, 5 or 7, by the seed]; of overlays, how many the largest
+    /// has [default: 10000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(overlay::MAX_NODES)))]
     pub(crate) nodes: Option<u32>,
 
     /// How many protocol steps things go wrong, before the clusters heal [default: 1500; of the log 6000].
@@ -101,6 +104,41 @@ pub(crate) struct SimArgs {
     /// Where to write what happened [default: sim-SEED.jsonl, after a violation only].
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+}
+
+/// What can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Simulated {
+    /// Clusters in which everything fails.
+    Cluster(Protocol),
+    /// Overlays of many nodes.
+    Overlay,
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        Self::Cluster(Protocol::default())
+    }
+}
+
+impl fmt::Display for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(protocol) => protocol.fmt(f),
+            Self::Overlay => f.write_str("overlay"),
+        }
+    }
+}
+
+impl FromStr for Simulated {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "overlay" {
+            return Ok(Self::Overlay);
+        }
+        text.parse().map(Self::Cluster).map_err(|error| format!("{error}, overlay"))
+    }
 }
 
 /// A history to check.
@@ -340,7 +378,8 @@ impl Args {
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(args.shell.local.base_port, args.shell.local.nodes)?,
-            None | Some(Action::Credentials { .. } | Action::Sim(_) | Action::Check(_)) => {}
+            None | Some(Action::Credentials { .. } | Action::Check(_)) => {}
+            Some(Action::Sim(sim)) => check_size(sim)?,
             Some(Action::Status(_)) => {}
             Some(Action::Up(local)) => check_ports(local.base_port, local.nodes)?,
             Some(Action::Bench(bench)) => check_ports(bench.own().base_port, bench.own().nodes)?,
@@ -384,6 +423,15 @@ fn check_ports(base_port: u32, nodes: u32) -> Result<(), clap::Error> {
     Err(mistake(format!(
         "the last of {nodes} nodes from port {base_port} would need the port {last}, but ports end at 65535"
     )))
+}
+
+fn check_size(sim: &SimArgs) -> Result<(), clap::Error> {
+    match sim.nodes {
+        Some(nodes) if nodes > MAX_NODES && sim.protocol != Simulated::Overlay => Err(mistake(format!(
+            "a simulated cluster has at most {MAX_NODES} nodes, not {nodes}; only --protocol overlay has more"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn check_members(serve: &ServeArgs) -> Result<(), clap::Error> {
@@ -471,6 +519,7 @@ Examples:
   synod sim --seed 42 --trace run.jsonl         one again, and what happened in it
   synod sim --nodes 5 --faults loss,crash       with nothing but lost messages and crashes
   synod sim --faults all,stale                  with disks put back from old copies: Paxos does not survive that
+  synod sim --protocol overlay --nodes 10000    routes, messages, balance and churn of overlays of 10 to 10000 nodes
 
 Exit codes: 0 all invariants held, 1 one did not, 2 usage.";
 const CHECK_EXAMPLES: &str = "\

@@ -58,6 +58,8 @@ mod switch {
         LogSeeds,
         /// The same, by the invariant that nothing is heard before it is saved.
         LogSeedsByDisk,
+        /// The scripts and tables of the overlays, which have a simulation of their own.
+        Overlays,
     }
 
     macro_rules! mutants {
@@ -85,7 +87,7 @@ mod switch {
         };
     }
 
-    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk};
+    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Overlays, Scripts, Seeds, SeedsByDisk};
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -203,6 +205,25 @@ mod switch {
         RequestsForgottenAtOnce: "forgets the answer to a request when another client calls", LogSeeds;
         TokenUsedAgain: "uses a fencing token again after a release", LogSeeds;
         TokenUnchecked: "writes whatever the fencing token", LogSeeds;
+        DhtOlderReplaces: "lets an older version of a key replace a newer one", Overlays;
+        DhtKeepsPredecessor: "does not take a closer predecessor", Overlays;
+        DhtRingsStayApart: "never looks at its ring from outside", Overlays;
+        DhtForgetsFingers: "names only points from its lists of successors", Overlays;
+        DhtTwoCopies: "writes to one owner less than there are", Overlays;
+        DhtOneCopyIsEnough: "acknowledges a set when one owner has it", Overlays;
+        DhtFirstAnswerCounts: "answers a get with what the first owner has", Overlays;
+        DhtRepairsNothing: "leaves an owner with the old version that it read", Overlays;
+        DhtLeavesUnsaid: "leaves the ring without a word", Overlays;
+        FloodPassesOnAgain: "passes on a query that it has seen", Overlays;
+        FloodLivesForEver: "does not count down the time to live", Overlays;
+        FloodFirstHitCounts: "takes the first answer for the newest", Overlays;
+        FloodStampsAnew: "sets a key without looking for a newer version", Overlays;
+        FloodHoldsUnsaved: "never saves what was set here", Overlays;
+        IndexDropsAny: "drops a copy whatever its serial number", Overlays;
+        IndexKeepsFirst: "keeps the first holder of a key", Overlays;
+        IndexEntryUnsaved: "never saves an entry", Overlays;
+        IndexEntersUnsaved: "enters a value that it has not saved", Overlays;
+        IndexStrikesNothing: "confirms a removal and keeps the entry", Overlays;
     }
 
     thread_local! {

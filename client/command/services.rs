@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::overlay::{Overlay, OverlayCommand};
 use super::usage::{UsageError, shown};
 use super::words::{self, Shape};
 use super::{Arguments, Literal, MAX_SLEEP, Port, decimal_seconds, to_duration};
@@ -31,6 +32,7 @@ pub(crate) enum ServiceVerb {
     Unlock,
     Locks,
     Outcome,
+    Overlay(Overlay),
 }
 
 /// One thing to do with a service.
@@ -134,6 +136,8 @@ pub(crate) enum Service {
     Locks,
     /// Say what became of a write.
     Outcome(String),
+    /// Use an overlay.
+    Overlay(OverlayCommand),
 }
 
 /// How long a lock is held if nobody says for how long.
@@ -180,6 +184,7 @@ impl fmt::Display for Service {
             Self::Unlock { name, owner: Some(owner) } => write!(f, "unlock {} {}", word_of(name), word_of(owner)),
             Self::Locks => f.write_str("locks"),
             Self::Outcome(request) => one(f, "outcome", request),
+            Self::Overlay(command) => command.fmt(f),
         }
     }
 }
@@ -266,6 +271,7 @@ impl Arguments<'_> {
             }
             ServiceVerb::Locks => Service::Locks,
             ServiceVerb::Outcome => Service::Outcome(self.text("request")?),
+            ServiceVerb::Overlay(overlay) => Service::Overlay(self.overlay(overlay)?),
         };
         self.end()?;
         Ok(service)
@@ -360,7 +366,7 @@ impl Arguments<'_> {
         })
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.words.rest().trim_start().is_empty()
     }
 }

@@ -12,6 +12,7 @@ use jiff::Zoned;
 use log::{info, warn};
 
 use super::intake::Intake;
+use super::overlay::{Clients, Input as OverlayInput, Outcome as OverlayOutcome};
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
 use super::witness::{Witness, concerns_leader};
@@ -60,6 +61,8 @@ pub(crate) enum Input {
     Watch { watch: Watch, deadline_ticks: u64 },
     /// Hold an election here.
     Elect { reply: SyncSender<()> },
+    /// Something about overlays.
+    Overlay(OverlayInput),
     /// A peer's process has ended.
     Disconnected(NodeId),
     /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
@@ -126,6 +129,7 @@ enum Action {
     Write(Task),
     Reply(SyncSender<Result<Reply, Failure>>, Result<Reply, Failure>),
     Read(Query, Result<(), Failure>),
+    Found(SyncSender<OverlayOutcome>, OverlayOutcome),
 }
 
 pub(super) struct Driver {
@@ -139,6 +143,7 @@ pub(super) struct Driver {
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
     commands: BTreeMap<RequestId, SyncSender<Result<Reply, Failure>>>,
     queries: BTreeMap<RequestId, Query>,
+    seekers: Clients,
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
@@ -179,6 +184,7 @@ impl Driver {
             clients: BTreeMap::new(),
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
+            seekers: Clients::default(),
             watches: Vec::new(),
             has_new_watches: false,
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
@@ -346,7 +352,16 @@ impl Driver {
                 self.witness.look(&mut self.clocks, self.host.strong());
                 _ = reply.send(());
             }
+            Input::Overlay(input) => {
+                let request = self.name();
+                let Some(overlay) = self.host.overlay_mut() else { return };
+                self.seekers.step(overlay, request, input, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Disconnected(peer) => {
+                if let Some(overlay) = self.host.overlay_mut() {
+                    overlay.disconnected(peer, &mut self.out);
+                }
                 if let Some(strong) = self.host.strong_mut() {
                     strong.disconnected(peer, &mut self.out);
                 }
@@ -453,6 +468,11 @@ impl Driver {
                             self.actions.push(Action::Read(query, result));
                         }
                     }
+                    Effect::Notify(Event::Found { request, result }) => {
+                        if let Some(client) = self.seekers.take(request) {
+                            self.actions.push(Action::Found(client, result));
+                        }
+                    }
                     Effect::Notify(event) => {
                         self.witness.told(&mut self.clocks, &event);
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
@@ -494,7 +514,11 @@ impl Driver {
             }
             Event::Proposing { .. } => counters.ballots += 1,
             // What the driver has looked at before it came here.
-            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => {}
+            Event::Ignored { .. }
+            | Event::Replied { .. }
+            | Event::Readable { .. }
+            | Event::Found { .. }
+            | Event::Correspondents { .. } => {}
         }
     }
 
@@ -556,6 +580,7 @@ impl Driver {
                 Action::Tell(client, known) => _ = client.send(known),
                 Action::Restarted(client, generation) => restarts.push((client, generation)),
                 Action::Reply(client, result) => _ = client.send(result),
+                Action::Found(client, result) => _ = client.send(result),
                 Action::Read(query, result) => {
                     if let Some(strong) = self.host.strong() {
                         query(result.map(|()| strong));

@@ -15,6 +15,7 @@ pub(crate) mod core;
 pub mod driver;
 mod intake;
 pub mod measure;
+pub(crate) mod overlay;
 mod scribe;
 pub mod status;
 mod witness;
@@ -152,7 +153,13 @@ impl Node {
             })
         };
         let seed = random()?;
-        let host = Host::new(id, founding, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
+        let host = Host::new(
+            id,
+            founding,
+            host::Options { lab, paxos, strong: Some(strong), overlay: Some(Default::default()) },
+            durable,
+            seed,
+        );
         let (inbox, inputs) = channel();
         let ring = Arc::new(Ring::new(trace));
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));

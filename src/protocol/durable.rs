@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Record;
 use super::log::memory::Memory;
+use super::overlay;
 use super::types::{Ballot, Instance, Value};
 
 /// A node's memory.
@@ -23,6 +24,8 @@ pub struct Durable {
     pub log: Memory,
     /// Whether the log was found damaged, and is empty for that reason.
     pub log_damaged: bool,
+    /// What it holds of the overlays.
+    pub overlay: overlay::Memory,
 }
 
 /// What is remembered of one instance. Lamport's acceptor keeps the first two.
@@ -45,6 +48,7 @@ impl Default for Durable {
             decided: Vec::new(),
             log: Memory::default(),
             log_damaged: false,
+            overlay: overlay::Memory::default(),
         }
     }
 }
@@ -67,6 +71,7 @@ impl Durable {
                 }
             }
             Record::Log(record) => self.log.apply(record),
+            Record::Overlay(record) => self.overlay.apply(record),
             Record::Generation { generation, followed } => {
                 // A restart forgets the log, but not whether this node's memory was whole: see `log`.
                 let log = Memory { proven: self.log.proven, ..Memory::default() };

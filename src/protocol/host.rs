@@ -26,6 +26,7 @@ use rand_pcg::Pcg64Mcg;
 use super::durable::{Durable, Remembered};
 use super::log::members::Membership;
 use super::log::memory::Memory;
+use super::overlay::{self, Overlay};
 use super::paxos::{self, Outcome, Paxos, Proposal};
 use super::quorum::Members;
 use super::strong::{self, Strong};
@@ -58,6 +59,8 @@ pub struct Options {
     pub paxos: paxos::Options,
     /// What can be set about the replicated log; without, the node has none.
     pub strong: Option<strong::Options>,
+    /// What can be set about the overlays; without, the node has none.
+    pub overlay: Option<overlay::Options>,
 }
 
 /// All protocols of a node.
@@ -72,6 +75,7 @@ pub struct Host {
     followed: bool,
     paxos: Paxos,
     strong: Option<Strong>,
+    overlay: Option<Overlay>,
     rng: Pcg64Mcg,
 }
 
@@ -85,12 +89,17 @@ impl Host {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let (generation, followed) = (durable.generation, durable.followed);
         let log = std::mem::take(&mut durable.log);
+        let held = std::mem::take(&mut durable.overlay);
         let paxos = Paxos::new(id, members.clone(), options.paxos, durable, Pcg64Mcg::seed_from_u64(rng.random()));
         let strong = options.strong.map(|options| {
             let rng = Pcg64Mcg::seed_from_u64(rng.random());
             Strong::new(id, founding.clone(), options, log, rng)
         });
-        Self { id, founding, options, generation, followed, paxos, strong, rng }
+        let overlay = options.overlay.map(|options| {
+            let rng = Pcg64Mcg::seed_from_u64(rng.random());
+            Overlay::new(id, members, options, held, rng)
+        });
+        Self { id, founding, options, generation, followed, paxos, strong, overlay, rng }
     }
 
     /// Handles one message, unless it comes from a stranger or out of another generation. To the log nobody is a stranger:
@@ -127,6 +136,10 @@ impl Host {
                 out.ignore(from, "this node joined later, and the founding members decide single values")
             }
             Message::Elsewhere => {}
+            Message::Overlay(message) => match &mut self.overlay {
+                Some(overlay) => overlay.on_message(from, message, out),
+                None => out.ignore(from, "this node has no overlays"),
+            },
             message => match &mut self.strong {
                 Some(strong) => strong.on_message(from, message, out),
                 None => out.ignore(from, "this node has no replicated log"),
@@ -157,6 +170,9 @@ impl Host {
         }
         if let Some(strong) = &mut self.strong {
             strong.on_tick(out);
+        }
+        if let Some(overlay) = &mut self.overlay {
+            overlay.on_tick(out);
         }
         self.check();
     }
@@ -191,6 +207,17 @@ impl Host {
         self.strong.as_mut()
     }
 
+    /// The overlays; absent in a node without.
+    #[must_use]
+    pub const fn overlay(&self) -> Option<&Overlay> {
+        self.overlay.as_ref()
+    }
+
+    /// The same, for clients' calls.
+    pub const fn overlay_mut(&mut self) -> Option<&mut Overlay> {
+        self.overlay.as_mut()
+    }
+
     /// Forgets everything, and moves to a new generation. The lab's `restart`.
     pub fn restart(&mut self, out: &mut Out) {
         // A promise of an epoch binds as much as what was accepted: forgotten in the same generation it would be broken.
@@ -221,6 +248,11 @@ impl Host {
             if addresses != before {
                 out.notify(Event::Correspondents { addresses });
             }
+        }
+        if let (Some(overlay), Some(options)) = (&mut self.overlay, self.options.overlay) {
+            overlay.abandon(out);
+            let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
+            *overlay = Overlay::new(self.id, self.founding.members(), options, overlay::Memory::default(), rng);
         }
         out.save(Record::Generation { generation, followed });
         out.notify(Event::Restarted { generation });

@@ -19,7 +19,7 @@
 //! # The parts
 //!
 //! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`bully`] elects, [`log`]
-//! replicates, and [`strong`] joins the two to the services;
+//! replicates, and [`strong`] joins the two to the services; [`overlay`] finds who holds a key in three other ways;
 //! [`durable`] is what a node remembers, rebuilt from its records; [`clock`] counts events.
 
 pub mod bully;
@@ -27,6 +27,7 @@ pub mod clock;
 pub mod durable;
 pub mod host;
 pub mod log;
+pub mod overlay;
 pub mod paxos;
 pub mod quorum;
 pub mod strong;
@@ -71,6 +72,8 @@ pub enum Message {
     Bully(bully::Message),
     /// Calls on their way to the leader, and back.
     Strong(strong::Message),
+    /// A hash table, flooding, an index: who holds which key.
+    Overlay(overlay::Message),
     /// "I live in a later generation", the answer to a message of an earlier one. The envelope says which.
     Elsewhere,
 }
@@ -103,6 +106,13 @@ pub enum Event {
     Correspondents {
         /// They, and where they listen.
         addresses: BTreeMap<NodeId, Arc<str>>,
+    },
+    /// A client's call about a key of an overlay is over.
+    Found {
+        /// Which one.
+        request: RequestId,
+        /// What was found or done, and by which way; or why it was not.
+        result: Result<overlay::Answer, overlay::Failure>,
     },
     /// A proposer starts a ballot.
     Proposing {
@@ -164,6 +174,8 @@ pub enum Record {
     },
     /// Something about the replicated log.
     Log(log::memory::Record),
+    /// Something about an overlay.
+    Overlay(overlay::Record),
     /// All earlier records are void; a new generation begins, or a followed one is claimed (see [`host`]).
     Generation {
         /// Its number.
@@ -229,6 +241,12 @@ impl Out {
         #[cfg(test)]
         crate::mutants::tamper(&mut self.effects);
         self.effects.drain(..)
+    }
+}
+
+impl From<overlay::Record> for Record {
+    fn from(record: overlay::Record) -> Self {
+        Self::Overlay(record)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::xmlrpc;
 pub(super) enum Returned {
     Acceptor(Answer),
     Strong(Box<super::strong::answers::Answer>),
+    Overlay(Box<super::overlay::Answer>),
     Proposed(Proposed),
     Decided(Decided),
     Restarted(Restarted),

@@ -10,7 +10,7 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::{Envelope, holds_nil};
-use super::{lab, strong, wire_strong};
+use super::{lab, overlay, strong, wire_strong};
 use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
@@ -62,6 +62,8 @@ pub(super) enum Id {
     Lab(lab::Id),
     /// A service on the replicated log.
     Strong(strong::methods::Id),
+    /// An overlay.
+    Overlay(overlay::methods::Id),
     /// A message of election, log or forwarded calls.
     Said(&'static str),
 }
@@ -73,7 +75,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         id: Id::Said(name),
         signatures: &[&["struct", "struct", "struct"]],
         usage: "message, envelope",
-        help: "For nodes among themselves: a message of the election or of the replicated log.",
+        help: "For nodes among themselves: a message of the election, of the replicated log or of an overlay.",
         lab: false,
         role: Role::Peer,
     });
@@ -82,6 +84,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         .chain(lab::METHODS)
         .chain(strong::methods::METHODS)
         .chain(strong::methods::LAB_METHODS)
+        .chain(overlay::methods::METHODS)
         .chain(&said);
     let mut all: Vec<Method> = tables.copied().collect();
     all.sort_unstable_by_key(|method| method.name);
@@ -385,6 +388,7 @@ pub(super) enum Request {
     Validator { test: Test, argument: xmlrpc::Value },
     Lab(lab::Request),
     Strong(strong::Request),
+    Overlay(overlay::Request),
 }
 
 /// The last argument of `propose`.
@@ -512,6 +516,7 @@ impl Method {
             }
             Id::Lab(id) => lab::read(id, params).map(Request::Lab),
             Id::Strong(id) => strong::read(id, params).map(Request::Strong),
+            Id::Overlay(id) => overlay::read(id, params).map(Request::Overlay),
             Id::Said(name) => {
                 let (members, envelope) = Deserialize::deserialize(params)?;
                 let message = wire_strong::message(name, members).ok_or_else(|| {

@@ -25,7 +25,7 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{lab, strong, text};
+use super::{lab, overlay, strong, text};
 use crate::lab::links::Fate;
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
@@ -63,6 +63,7 @@ enum Started {
     Restart(Receiver<u64>),
     Status(Receiver<Snapshot>),
     Strong(strong::Started),
+    Overlay(overlay::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
 }
 
@@ -127,6 +128,10 @@ impl Service {
             Request::Message { message, envelope } => self.message(message, envelope),
             Request::Strong(request) => match strong::start(&self.core, request) {
                 Ok(started) => Started::Strong(started),
+                Err(fault) => Started::Ready(Err(fault)),
+            },
+            Request::Overlay(request) => match overlay::start(&self.core, request) {
+                Ok(started) => Started::Overlay(started),
                 Err(fault) => Started::Ready(Err(fault)),
             },
             Request::Restart => Started::Restart(self.core.restart()),
@@ -282,6 +287,7 @@ impl Service {
             Started::Strong(started) => {
                 strong::finish(&self.core, started).map(|answer| Returned::Strong(Box::new(answer)))
             }
+            Started::Overlay(started) => Ok(Returned::Overlay(Box::new(overlay::finish(&self.core, started)?))),
             Started::Status(snapshot) => Ok(Returned::Status(Box::new(self.status(wait(snapshot)?)))),
             Started::GateWait { kind, to, count, timeout } => {
                 let held = self.core.peers.gates().wait_for(kind, to, count, timeout) as u64;
@@ -364,7 +370,7 @@ impl Service {
 }
 
 /// Rounded up, so that nobody is answered early.
-fn ticks(duration: Duration) -> u64 {
+pub(super) fn ticks(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
 }
 

@@ -62,6 +62,7 @@ pub mod disk;
 pub(crate) mod explore;
 pub mod faults;
 pub mod network;
+pub mod overlay;
 mod queue;
 pub mod report;
 pub mod shrink;

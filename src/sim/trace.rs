@@ -86,6 +86,7 @@ impl About {
             Message::Bully(message) => Some(words::bully(message)),
             Message::Log(message) => Some(words::log(message)),
             Message::Strong(message) => Some(words::call(message)),
+            Message::Overlay(message) => Some(words::overlay(message)),
         };
         Self { message: Some(id), peer: Some(peer), subject: Subject::message(message), text }
     }
@@ -108,6 +109,7 @@ impl About {
     fn notice(notice: &Notice) -> Self {
         let text = match notice {
             Notice::Replied { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
+            Notice::Found { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
             _ => None,
         };
         Self { text, ..Self::of(Subject::news(notice)) }

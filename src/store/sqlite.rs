@@ -19,10 +19,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::seal::{Batches, Seal};
-use super::{Decision, Store, StoreError, log_tables};
+use super::{Decision, Store, StoreError, log_tables, overlay_tables};
 use crate::protocol::Record;
 use crate::protocol::durable::Durable;
 use crate::protocol::log::{self, memory::Memory};
+use crate::protocol::overlay;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
 const FORMAT: i64 = 3;
@@ -138,6 +139,8 @@ impl Sqlite {
             create(&mut self.connection, self.id).map_err(|source| self.failed(source))?;
             sync_directory(dir)?;
         }
+        // Younger than the format: a database made before has these tables from now on.
+        self.connection.execute_batch(overlay_tables::SCHEMA).map_err(|source| self.failed(source))?;
         let owner: Option<u32> = self
             .connection
             .query_row("SELECT id FROM node", [], |row| row.get(0))
@@ -210,6 +213,7 @@ impl Sqlite {
         for record in records {
             match record {
                 Record::Log(record) => log_tables::write(transaction, record)?,
+                Record::Overlay(record) => overlay_tables::write(transaction, record)?,
                 Record::Promise { instance, ballot } => {
                     let ballot = ballot.to_string();
                     transaction.prepare_cached("INSERT OR REPLACE INTO promised VALUES (?1, ?2, ?3)")?.execute(
@@ -242,6 +246,7 @@ impl Sqlite {
                 Record::Generation { generation, followed } => {
                     transaction.execute_batch("DELETE FROM promised; DELETE FROM accepted; DELETE FROM decided")?;
                     log_tables::clear(transaction)?;
+                    overlay_tables::clear(transaction)?;
                     // SQLite's integers are signed; one restart a nanosecond would take 292 years to get there.
                     let signed = i64::try_from(*generation).unwrap_or(i64::MAX);
                     let crc = checksum(&["node", &id.to_string(), &signed.to_string(), &followed.to_string()]);
@@ -331,6 +336,7 @@ impl Store for Sqlite {
                 Memory::default()
             }
         };
+        durable.overlay = overlay_tables::read(&self.connection).map_err(|source| self.failed(source))?;
         Ok(durable)
     }
 
@@ -395,6 +401,9 @@ fn weight(record: &Record) -> usize {
         }
         Record::Log(log::memory::Record::Install { snapshot, .. } | log::memory::Record::Compact { snapshot, .. }) => {
             1 + snapshot.state.len() / 4096
+        }
+        Record::Overlay(overlay::Record::Hold { item, .. }) => {
+            1 + item.version.value.as_ref().map_or(0, |value| value.as_str().len()) / 4096
         }
         _ => 1,
     }

@@ -489,11 +489,33 @@ sub members {
     return 'members';
 }
 
+# A hash table, flooding and an index: the route is in every answer.
+sub overlays {
+    for my $overlay (qw(dht flood index)) {
+        my $key = text("perl $overlay");
+        same(call("$overlay.set", $key, int_(5))->{hops}->[0], int_($ports[0]));
+        my $got = call_on(2, "$overlay.get", $key);
+        same($got->{found}, boolean(1));
+        same($got->{value}, int_(5));
+        same($got->{hops}->[0], int_($ports[2]));
+        call("$overlay.remove", $key);
+        same(call("$overlay.get", $key)->{found}, boolean(0));
+        fault(140, 'nothing was changed', "$overlay.remove", $key);
+        fault(144, 'at most 512 bytes', "$overlay.get", text('x' x 513));
+    }
+    call('dht.fingers');
+    call('dht.leave');
+    same(call('dht.ring')->{state}, text('left'));
+    call('dht.join');
+    same(call('dht.ring')->{state}, text('joined'));
+    return 'overlays';
+}
+
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 sub messages {
     my @names = map { $_->value } @{ call('system.listMethods') };
     my $envelope = record(from => int_($ports[1]), to => int_($ports[0]), generation => call('status')->{generation});
-    for my $name (grep { /^(log|bully)\./ && !/^bully\.(status|elect)$/ } @names) {
+    for my $name (grep { /^(log|bully)\.|\.message$/ && !/^bully\.(status|elect)$/ } @names) {
         fault(-32602, 'is missing', $name);
         fault(-32602, 'lacks a member', $name, record(), $envelope) if $name ne 'log.blank';
     }
@@ -525,7 +547,7 @@ sub everything {
 }
 
 for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&links, \&introspection, \&about, \&multicall,
-    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&messages, \&credentials,
+    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&overlays, \&messages, \&credentials,
     \&restarting, \&everything) {
     print $part->() . "\n";
 }

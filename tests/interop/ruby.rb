@@ -434,10 +434,30 @@ def members
   "members"
 end
 
+# A hash table, flooding and an index: the route is in every answer.
+def overlays
+  %w[dht flood index].each do |overlay|
+    key = "ruby #{overlay}"
+    same(call("#{overlay}.set", key, ["two", 1])["hops"][0], PORTS[0])
+    got = call_on(2, "#{overlay}.get", key)
+    same([got["found"], got["value"], got["hops"][0]], [true, ["two", 1], PORTS[2]])
+    call("#{overlay}.remove", key)
+    same(call("#{overlay}.get", key)["found"], false)
+    fault(140, "nothing was changed", "#{overlay}.remove", key)
+    fault(144, "at most 512 bytes", "#{overlay}.get", "x" * 513)
+  end
+  same(call("dht.fingers").class, Array)
+  call("dht.leave")
+  same(call("dht.ring")["state"], "left")
+  call("dht.join")
+  same(call("dht.ring")["state"], "joined")
+  "overlays"
+end
+
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 def messages
   envelope = { "from" => PORTS[1], "to" => PORTS[0], "generation" => call("status")["generation"] }
-  names = call("system.listMethods").grep(/\A(log|bully)\./) - %w[bully.status bully.elect]
+  names = call("system.listMethods").grep(/\A(log|bully)\.|\.message\z/) - %w[bully.status bully.elect]
   names.each do |name|
     fault(-32_602, "is missing", name)
     fault(-32_602, "lacks a member", name, {}, envelope) unless name == "log.blank"
@@ -465,4 +485,4 @@ def everything
 end
 
 %i[values large_ints nil_ phases learning gates links introspection about multicall validator1 faults led keys requests
-   watching board files locks members messages credentials restarting everything].each { |part| puts send(part) }
+   watching board files locks members overlays messages credentials restarting everything].each { |part| puts send(part) }

@@ -8,6 +8,7 @@ use super::Facts;
 use crate::protocol::bully::Message as Bully;
 use crate::protocol::log::memory::Record as LogRecord;
 use crate::protocol::log::{Message as Log, Piece};
+use crate::protocol::overlay;
 use crate::protocol::paxos::{Message as Paxos, Outcome};
 use crate::protocol::strong::Message as Call;
 use crate::protocol::types::{Ballot, Instance, Value};
@@ -81,6 +82,7 @@ impl About {
             Message::Log(log) => Self::log(wire_strong::name(message).unwrap_or("log"), log),
             Message::Bully(bully) => Self::bully(wire_strong::name(message).unwrap_or("bully"), bully),
             Message::Strong(call) => Self::call(wire_strong::name(message).unwrap_or("call"), call),
+            Message::Overlay(message) => Self::overlay(message),
             Message::Elsewhere => Self::named("Elsewhere", "the sender lives in a later generation"),
         }
     }
@@ -179,6 +181,27 @@ impl About {
         }
     }
 
+    fn overlay(message: &overlay::Message) -> Self {
+        let about = Self::new(message.name(), None);
+        let key = message.key().map(|key| about_key(key, None));
+        Self { note: key.map(Cow::Owned), ..about }
+    }
+
+    fn held(record: &overlay::Record) -> Self {
+        match record {
+            overlay::Record::Hold { shelf, item } => {
+                let note = about_key(&item.key, Some(item.version.stamp));
+                let about = Self::named("overlay.hold", format!("{} of {}", note, shelf.name()));
+                Self { value: item.version.value.as_ref().map(shortened), ..about }
+            }
+            overlay::Record::Release { shelf, key } => {
+                Self::named("overlay.release", format!("{} of {}", about_key(key, None), shelf.name()))
+            }
+            overlay::Record::Membership { joined: true } => Self::named("overlay.join", "wants to be part of the ring"),
+            overlay::Record::Membership { joined: false } => Self::named("overlay.leave", "leaves the ring"),
+        }
+    }
+
     /// What a client proposes.
     #[must_use]
     pub fn wish(instance: &Instance, value: &Value) -> Self {
@@ -210,6 +233,7 @@ impl About {
             }
             Record::Log(LogRecord::Commit { slot }) => Self { committed: Some(*slot), ..Self::new("log.commit", None) },
             Record::Log(LogRecord::Prove) => Self::named("log.prove", "may vote"),
+            Record::Overlay(record) => Self::held(record),
         }
     }
 
@@ -237,6 +261,16 @@ impl About {
             News::Readable { request, result } => {
                 let what = if result.is_ok() { "may read" } else { "may not read" };
                 Self::named("Readable", format!("client {}: {what}", request.0))
+            }
+            News::Found { request, result } => {
+                let what = match result {
+                    Ok(answer) => {
+                        let hops: Vec<String> = answer.hops.iter().map(ToString::to_string).collect();
+                        format!("client {}: by {}", request.0, hops.join(", "))
+                    }
+                    Err(failure) => format!("client {}: {failure}", request.0),
+                };
+                Self::named("Found", what)
             }
             News::Ignored { from, reason } => Self::named("Ignored", format!("of {from}: {reason}")),
         }
@@ -305,6 +339,14 @@ impl Facts {
             _ = write!(words, " in {instance}");
         }
         words
+    }
+}
+
+fn about_key(key: &overlay::Key, stamp: Option<overlay::Stamp>) -> String {
+    let shown: String = key.as_str().chars().take(40).flat_map(char::escape_debug).collect();
+    match stamp {
+        Some(stamp) => format!("'{shown}' {}.{}", stamp.counter, stamp.node),
+        None => format!("'{shown}'"),
     }
 }
 
