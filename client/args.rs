@@ -7,7 +7,6 @@ mod tests;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -75,10 +74,10 @@ pub(crate) enum Action {
 /// Which simulated clusters to run.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct SimArgs {
-    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services). Or
-    /// overlay: then networks of up to 10000 nodes are measured instead.
+    /// The protocol whose clients ask, and whose invariants are checked: paxos, log (with election and services), or
+    /// overlay (hash table, flooding, index).
     #[arg(long, value_name = "NAME", default_value_t)]
-    pub(crate) protocol: Simulated,
+    pub(crate) protocol: Protocol,
 
     /// How many seeds to run, counted from --seed [default: 1 if a seed is given, else 1000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -88,8 +87,8 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
 
-    /// How many nodes each cluster has, at most 15 [default: 3, 4, 5 or 7, by the seed]; of overlays, how many the largest
-    /// has [default: 10000].
+    /// How many nodes each cluster has [default: 3, 4, 5 or 7, by the seed]; more than 15, up to 10000, have overlays: of
+    /// these it is measured what they cost.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(overlay::MAX_NODES)))]
     pub(crate) nodes: Option<u32>,
 
@@ -104,41 +103,6 @@ pub(crate) struct SimArgs {
     /// Where to write what happened [default: sim-SEED.jsonl, after a violation only].
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-}
-
-/// What can be simulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Simulated {
-    /// Clusters in which everything fails.
-    Cluster(Protocol),
-    /// Overlays of many nodes.
-    Overlay,
-}
-
-impl Default for Simulated {
-    fn default() -> Self {
-        Self::Cluster(Protocol::default())
-    }
-}
-
-impl fmt::Display for Simulated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cluster(protocol) => protocol.fmt(f),
-            Self::Overlay => f.write_str("overlay"),
-        }
-    }
-}
-
-impl FromStr for Simulated {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "overlay" {
-            return Ok(Self::Overlay);
-        }
-        text.parse().map(Self::Cluster).map_err(|error| format!("{error}, overlay"))
-    }
 }
 
 /// A history to check.
@@ -427,9 +391,14 @@ fn check_ports(base_port: u32, nodes: u32) -> Result<(), clap::Error> {
 
 fn check_size(sim: &SimArgs) -> Result<(), clap::Error> {
     match sim.nodes {
-        Some(nodes) if nodes > MAX_NODES && sim.protocol != Simulated::Overlay => Err(mistake(format!(
+        Some(nodes) if nodes > MAX_NODES && sim.protocol != Protocol::Overlay => Err(mistake(format!(
             "a simulated cluster has at most {MAX_NODES} nodes, not {nodes}; only --protocol overlay has more"
         ))),
+        Some(nodes) if nodes > MAX_NODES && (sim.seeds.or(sim.steps).is_some() || sim.trace.is_some()) => Err(mistake(
+            "so many nodes are measured, with one --seed: --seeds, --steps and --trace are for clusters in which everything \
+             fails"
+                .to_owned(),
+        )),
         _ => Ok(()),
     }
 }

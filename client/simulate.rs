@@ -13,9 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::error;
 use rayon::prelude::*;
 use synod::sim::shrink::{Shrunk, shrink};
-use synod::sim::{Fault, Options, Protocol, Report, Tally, Violation, run as run_seed, traced};
+use synod::sim::{Fault, MAX_NODES, Options, Protocol, Report, Tally, Violation, run as run_seed, traced};
 
-use crate::args::{SimArgs, Simulated};
+use crate::args::SimArgs;
 use crate::shell::Status;
 
 const DEFAULT_SEEDS: u64 = 1000;
@@ -39,9 +39,11 @@ pub(crate) fn run(args: &SimArgs) -> Status {
 }
 
 fn try_run(args: &SimArgs, out: &mut impl Write) -> io::Result<Status> {
-    let Simulated::Cluster(protocol) = args.protocol else { return overlay::run(args, out) };
-    let steps = args.steps.unwrap_or_else(|| protocol.steps());
-    let options = Options { protocol, nodes: args.nodes, steps, faults: args.faults };
+    if let Some(nodes) = args.nodes.filter(|&nodes| nodes > MAX_NODES) {
+        return overlay::run(nodes, args.seed.unwrap_or(0), out);
+    }
+    let steps = args.steps.unwrap_or_else(|| args.protocol.steps());
+    let options = Options { protocol: args.protocol, nodes: args.nodes, steps, faults: args.faults };
     let first = args.seed.unwrap_or(0);
     let seeds = args.seeds.unwrap_or_else(|| if args.seed.is_some() { 1 } else { DEFAULT_SEEDS });
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|at| format!("simulation {at}")).build();

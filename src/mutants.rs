@@ -58,8 +58,10 @@ mod switch {
         LogSeeds,
         /// The same, by the invariant that nothing is heard before it is saved.
         LogSeedsByDisk,
-        /// The scripts and tables of the overlays, which have a simulation of their own.
+        /// The scripts and tables of the overlays.
         Overlays,
+        /// The seeds of the simulation of overlays.
+        OverlaySeeds,
     }
 
     macro_rules! mutants {
@@ -87,7 +89,9 @@ mod switch {
         };
     }
 
-    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Overlays, Scripts, Seeds, SeedsByDisk};
+    use Finder::{
+        ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, OverlaySeeds, Overlays, Scripts, Seeds, SeedsByDisk,
+    };
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -219,6 +223,13 @@ mod switch {
         FloodFirstHitCounts: "takes the first answer for the newest", Overlays;
         FloodStampsAnew: "sets a key without looking for a newer version", Overlays;
         FloodHoldsUnsaved: "never saves what was set here", Overlays;
+        RestartForgetsKeys: "forgets keys, told to restart in a generation that it followed into", OverlaySeeds;
+        DhtLeavesWithKeys: "has left, when it starts again, with the keys that it was to hand over", Overlays;
+        NumbersFollowWhatIsHeld: "stamps a version only by what is held", Overlays;
+        NumbersUnreserved: "never saves which numbers it may have given", Overlays;
+        IndexEntersAgain: "enters a serial number again that is used up", Overlays;
+        IndexStrikesAny: "strikes out an entry that it was not told of", Overlays;
+        IndexLeavesCopies: "has a copy kept that another holder has superseded", Overlays;
         IndexDropsAny: "drops a copy whatever its serial number", Overlays;
         IndexKeepsFirst: "keeps the first holder of a key", Overlays;
         IndexEntryUnsaved: "never saves an entry", Overlays;

@@ -176,7 +176,9 @@ fn said_by(method: &str, node: &Value) -> Value {
         "log.unchanged" => vec![("unchanged", "Busy".into())],
         "dht.message" => vec![("dht", record(&[("kind", "copied".into()), ("id", number(0)), ("kept", no())]))],
         "flood.message" => vec![("flood", record(&[("kind", "forgot".into()), ("id", number(0))]))],
-        "index.message" => vec![("index", record(&[("kind", "entered".into()), ("id", number(0)), ("done", no())]))],
+        "index.message" => {
+            vec![("index", record(&[("kind", "drop".into()), ("key", "x".into()), ("serial", number(0))]))]
+        }
         "log.forward" => vec![("bytes", Value::Base64(vec![]))],
         _ => vec![],
     };

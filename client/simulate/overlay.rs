@@ -1,4 +1,4 @@
-//! `synod sim --protocol overlay`: what overlays cost and bear, from ten nodes on.
+//! `synod sim --protocol overlay --nodes 10000`: what overlays cost and bear, from ten nodes on.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,14 +8,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use synod::sim::overlay::measure::{CHURN_PERCENT, Figures, measure, work};
-use synod::sim::overlay::{MAX_NODES, sizes};
+use synod::sim::overlay::sizes;
 
-use crate::args::SimArgs;
 use crate::shell::Status;
 
 /// Measures overlays of ten times more nodes each, up to as many as were asked for, and says whether the goals are met.
-pub(super) fn run(args: &SimArgs, out: &mut impl Write) -> io::Result<Status> {
-    let (nodes, seed) = (args.nodes.unwrap_or(MAX_NODES), args.seed.unwrap_or(0));
+pub(super) fn run(nodes: u32, seed: u64, out: &mut impl Write) -> io::Result<Status> {
     let sizes = sizes(nodes);
     let bar = ProgressBar::new(sizes.iter().map(|&size| work(size)).sum());
     let style = ProgressStyle::with_template("{bar:40} {percent} %, {eta} left");

@@ -107,8 +107,8 @@ impl Host {
     pub fn on_message(&mut self, sender: Sender, message: Message, out: &mut Out) {
         let from = sender.from;
         if let Some(generation) = sender.generation {
-            let heard =
-                self.members().contains(from) || !matches!(message, Message::Paxos(_)) && self.meets(from, &message);
+            let founded = self.members().contains(from) && !matches!(message, Message::Overlay(_));
+            let heard = founded || !matches!(message, Message::Paxos(_)) && self.meets(from, &message);
             if !heard && !mutant!(StrangersHeard) {
                 return out.ignore(from, "the sender is no member");
             }
@@ -148,9 +148,10 @@ impl Host {
         self.check();
     }
 
-    /// Whether one who did not found the cluster is heard with this.
+    /// Whether one who did not found the cluster is heard with this; and who did, with what is for members of today.
     fn meets(&self, from: NodeId, message: &Message) -> bool {
         match (message, &self.strong) {
+            (Message::Overlay(_), None) => self.members().contains(from),
             (_, None) => false,
             (Message::Log(_) | Message::Strong(_), Some(_)) => true,
             (_, Some(strong)) => strong.log().members().contains(from),
@@ -172,6 +173,9 @@ impl Host {
             strong.on_tick(out);
         }
         if let Some(overlay) = &mut self.overlay {
+            if let Some(strong) = &self.strong {
+                overlay.meet(strong.log().members());
+            }
             overlay.on_tick(out);
         }
         self.check();
@@ -222,7 +226,8 @@ impl Host {
     pub fn restart(&mut self, out: &mut Out) {
         // A promise of an epoch binds as much as what was accepted: forgotten in the same generation it would be broken.
         let logged = self.strong.as_ref().is_some_and(|strong| strong.log().memory().promised.is_some());
-        let stays = self.followed && self.paxos.instances().is_empty() && !logged;
+        let holds = self.overlay.as_ref().is_some_and(|overlay| !overlay.is_blank()) && !mutant!(RestartForgetsKeys);
+        let stays = self.followed && self.paxos.instances().is_empty() && !logged && !holds;
         let generation = if stays { self.generation } else { self.generation.saturating_add(1) };
         self.enter(generation, false, out);
     }

@@ -29,6 +29,7 @@ pub(super) fn weight(message: &Message) -> usize {
             items.iter().map(|item| item.key.as_str().len() + of(&item.version) + 64).sum()
         }
         Message::Dht(chord::Message::Holding { have, .. }) => 256 * have.len(),
+        Message::Index(index::Message::Claim { copies }) => copies.iter().map(|(key, _)| key.as_str().len() + 64).sum(),
         Message::Dht(chord::Message::Held { version: Some(version), .. })
         | Message::Flood(flood::Message::Hit { version, .. })
         | Message::Index(index::Message::Held { version: Some(version), .. }) => of(version),

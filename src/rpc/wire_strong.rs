@@ -430,13 +430,15 @@ mod tests {
             flood::Message::Forgot { id },
         ];
         let index = vec![
-            index::Message::Ask { id, key: key.clone() },
-            index::Message::Holder { id, entry: Some(stamp), room: true },
+            index::Message::Ask { id, key: key.clone(), sets: true },
+            index::Message::Holder { id, entry: Some(stamp), serial: None },
+            index::Message::Holder { id, entry: None, serial: Some(1 << 55) },
             index::Message::Enter { id, key: key.clone(), serial: 1 << 55 },
-            index::Message::Strike { id, key: key.clone() },
-            index::Message::Entered { id, done: true },
+            index::Message::Strike { id, key: key.clone(), entry: stamp },
+            index::Message::Entered { id, serial: 1 << 55, done: true },
             index::Message::Fetch { id, key: key.clone() },
             index::Message::Held { id, version: Some(set) },
+            index::Message::Claim { copies: vec![(key.clone(), 1 << 55)] },
             index::Message::Drop { key, serial: 3 },
         ];
         let dht = dht.into_iter().map(Message::from);

@@ -229,6 +229,7 @@ fn damage_held(record: &mut overlay::Record) {
         Record::Hold { item, .. } => item.version.stamp.counter += 1,
         Record::Release { shelf, .. } => *shelf = overlay::Shelf::Directory,
         Record::Membership { joined } => *joined = !*joined,
+        Record::Reserve { upto, .. } => *upto = 0,
     }
 }
 

@@ -95,11 +95,13 @@ pub enum Protocol {
     Log,
     /// Elections, with the log's epochs behind them.
     Bully,
+    /// Overlays: a hash table, flooding and an index.
+    Overlay,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Paxos, Self::Log, Self::Bully];
+    pub const ALL: [Self; 4] = [Self::Paxos, Self::Log, Self::Bully, Self::Overlay];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
@@ -108,6 +110,7 @@ impl Protocol {
             Self::Paxos => "paxos",
             Self::Log => "log",
             Self::Bully => "bully",
+            Self::Overlay => "overlay",
         }
     }
 
@@ -118,6 +121,7 @@ impl Protocol {
             Self::Paxos => 1500,
             Self::Log => 6000,
             Self::Bully => 4000,
+            Self::Overlay => 12_000,
         }
     }
 

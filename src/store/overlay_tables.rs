@@ -15,11 +15,12 @@ pub(super) const SCHEMA: &str = "
         shelf TEXT NOT NULL, key TEXT NOT NULL, counter INTEGER NOT NULL, node INTEGER NOT NULL, value TEXT,
         crc INTEGER NOT NULL, PRIMARY KEY (shelf, key)
     ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS overlay_left (only INTEGER PRIMARY KEY);";
+    CREATE TABLE IF NOT EXISTS overlay_left (only INTEGER PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS overlay_reserved (shelf TEXT PRIMARY KEY, upto INTEGER NOT NULL, crc INTEGER NOT NULL);";
 
 /// Forgets everything.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("DELETE FROM overlay; DELETE FROM overlay_left")
+    connection.execute_batch("DELETE FROM overlay; DELETE FROM overlay_left; DELETE FROM overlay_reserved")
 }
 
 /// Writes one record, inside the transaction of its batch.
@@ -44,6 +45,14 @@ pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Resul
         Record::Release { shelf, key } => connection
             .prepare_cached("DELETE FROM overlay WHERE shelf = ?1 AND key = ?2")?
             .execute(params![shelf.name(), key.as_str()]),
+        Record::Reserve { shelf, upto } => {
+            let upto = i64::try_from(*upto).unwrap_or(i64::MAX);
+            connection.prepare_cached("INSERT OR REPLACE INTO overlay_reserved VALUES (?1, ?2, ?3)")?.execute(params![
+                shelf.name(),
+                upto,
+                reserved_checksum(shelf.name(), upto)
+            ])
+        }
         Record::Membership { joined: true } => connection.execute("DELETE FROM overlay_left", []),
         Record::Membership { joined: false } => {
             connection.execute("INSERT OR REPLACE INTO overlay_left VALUES (1)", [])
@@ -51,9 +60,22 @@ pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Resul
     }
 }
 
-/// What all records so far come to, but for damaged rows, which are deleted.
-pub(super) fn read(connection: &Connection) -> rusqlite::Result<Memory> {
+/// What all records so far come to, but for damaged copies, which are deleted. Damage that cannot be made good is put into
+/// words: which numbers were given nobody else knows.
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<Result<Memory, String>> {
     let mut memory = Memory::default();
+    let mut statement = connection.prepare("SELECT shelf, upto, crc FROM overlay_reserved")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, upto, crc): (String, i64, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let shelf = Shelf::ALL.iter().find(|(_, known)| *known == name).map(|(shelf, _)| *shelf);
+        match (shelf, u64::try_from(upto)) {
+            (Some(shelf), Ok(upto_here)) if crc == reserved_checksum(&name, upto) => {
+                memory.apply(&Record::Reserve { shelf, upto: upto_here });
+            }
+            _ => return Ok(Err(format!("the numbers reserved for the overlay {} are damaged", name.escape_debug()))),
+        }
+    }
     let mut damaged: Vec<(String, String)> = Vec::new();
     let mut statement = connection.prepare("SELECT shelf, key, counter, node, value, crc FROM overlay")?;
     let mut rows = statement.query([])?;
@@ -77,7 +99,11 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Memory> {
         connection.execute("DELETE FROM overlay WHERE shelf = ?1 AND key = ?2", params![shelf, key])?;
     }
     memory.left = connection.query_row("SELECT only FROM overlay_left", [], |_| Ok(())).optional()?.is_some();
-    Ok(memory)
+    Ok(Ok(memory))
+}
+
+fn reserved_checksum(shelf: &str, upto: i64) -> u32 {
+    checksum(&["overlay_reserved", shelf, &upto.to_string()])
 }
 
 fn row_checksum(shelf: &str, key: &str, counter: i64, node: u32, value: Option<&str>) -> u32 {

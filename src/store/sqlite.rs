@@ -336,7 +336,9 @@ impl Store for Sqlite {
                 Memory::default()
             }
         };
-        durable.overlay = overlay_tables::read(&self.connection).map_err(|source| self.failed(source))?;
+        durable.overlay = overlay_tables::read(&self.connection)
+            .map_err(|source| self.failed(source))?
+            .map_err(|what| self.damaged(what))?;
         Ok(durable)
     }
 

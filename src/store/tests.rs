@@ -80,6 +80,8 @@ fn overlays_are_kept_and_damaged_copies_dropped() {
         Record::Overlay(Overlay::Release { shelf: Shelf::Index, key: Key::new("c").unwrap() }),
         hold(Shelf::Directory, item("c", 7, None)),
         Record::Overlay(Overlay::Membership { joined: false }),
+        Record::Overlay(Overlay::Reserve { shelf: Shelf::Dht, upto: 1000 }),
+        Record::Overlay(Overlay::Reserve { shelf: Shelf::Dht, upto: Stamp::MAX_COUNTER }),
     ];
     let mut memory = Memory::default();
     let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
@@ -99,6 +101,14 @@ fn overlays_are_kept_and_damaged_copies_dropped() {
         assert_eq!(sqlite.load().unwrap().overlay, held, "it is dropped for good");
         sqlite.write(&records[1..2], "now", true).unwrap();
     }
+    // Which numbers were given nobody else knows.
+    let mut bend = |change: &str| {
+        Connection::open(dir.path().join("node.db")).unwrap().execute(change, []).unwrap();
+        sqlite.load().map_err(|error| error.to_string())
+    };
+    let error = bend("UPDATE overlay_reserved SET upto = 1").unwrap_err();
+    assert!(error.contains("the numbers reserved for the overlay dht are damaged"), "{error}");
+    assert_eq!(bend(&format!("UPDATE overlay_reserved SET upto = {}", Stamp::MAX_COUNTER)).unwrap().overlay, held);
     // A restart of the lab forgets them.
     sqlite.write(&[Record::Generation { generation: 2, followed: false }], "now", true).unwrap();
     assert_eq!(sqlite.load().unwrap().overlay, Held::default());

@@ -198,6 +198,9 @@ impl About {
                 Self::named("overlay.release", format!("{} of {}", about_key(key, None), shelf.name()))
             }
             overlay::Record::Membership { joined: true } => Self::named("overlay.join", "wants to be part of the ring"),
+            overlay::Record::Reserve { shelf, upto } => {
+                Self::named("overlay.reserve", format!("numbers up to {upto} of {}", shelf.name()))
+            }
             overlay::Record::Membership { joined: false } => Self::named("overlay.leave", "leaves the ring"),
         }
     }

@@ -1,4 +1,4 @@
-//! Every mutant of the overlays is killed by the overlay's own scripts and tables.
+//! Every mutant of the overlays is killed by the overlay's own scripts and tables, or by the seeds of their simulation.
 
 use std::io::Write as _;
 
@@ -6,8 +6,12 @@ use comfy_table::{Table, presets};
 use rayon::prelude::*;
 
 use super::super::{Finder, Mutant};
-use super::finding;
-use crate::protocol::overlay::{chord, flood, index};
+use super::{Row, examine_seeds, finding};
+use crate::protocol::overlay::{chord, flood, index, numbers};
+use crate::sim::Protocol;
+
+/// What finds them.
+pub(super) const FINDERS: [Finder; 2] = [Finder::Overlays, Finder::OverlaySeeds];
 
 /// What finds the defects of one overlay.
 struct Suite {
@@ -18,9 +22,10 @@ struct Suite {
     tables: &'static [(&'static str, fn())],
 }
 
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 4] = [
     Suite { prefix: "Dht", scripts: chord::tests::NAMES, holds: chord::tests::holds, tables: chord::tests::TABLES },
     Suite { prefix: "Flood", scripts: flood::tests::NAMES, holds: flood::tests::holds, tables: flood::tests::TABLES },
+    Suite { prefix: "Numbers", scripts: &[], holds: |_| true, tables: numbers::tests::TABLES },
     Suite { prefix: "Index", scripts: index::tests::NAMES, holds: index::tests::holds, tables: index::tests::TABLES },
 ];
 
@@ -65,8 +70,20 @@ fn every_mutant_of_the_overlays_is_killed() {
     let survivors: Vec<&Mutant> =
         found.iter().filter(|(_, killer)| killer.is_none()).map(|(mutant, _)| mutant).collect();
     assert!(survivors.is_empty(), "survivors: {survivors:?}");
-    for suite in &SUITES {
+    for suite in SUITES.iter().filter(|suite| !suite.scripts.is_empty()) {
         let of_it = found.iter().filter(|(mutant, _)| format!("{mutant:?}").starts_with(suite.prefix));
         assert!(of_it.count() >= 5, "too few mutants of {}", suite.prefix);
     }
+}
+
+/// Those that show only when everything fails, and what the code as it stands must survive.
+#[test]
+fn seeds_find_the_mutants_of_the_overlays() {
+    let mutants: Vec<Mutant> =
+        Mutant::ALL.iter().copied().filter(|mutant| mutant.finder() == Finder::OverlaySeeds).collect();
+    let rows: Vec<Row> = mutants.par_iter().map(|&mutant| examine_seeds(mutant)).collect();
+    writeln!(std::io::stdout().lock(), "\n{}", super::table(&rows)).unwrap();
+    let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();
+    assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
+    super::survives_unmutated(&rows, &[(Protocol::Overlay, super::OVERLAY_RANGES)]);
 }

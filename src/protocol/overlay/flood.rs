@@ -30,7 +30,7 @@
 //!
 //! - "Not found" means: not within so many hops. A holder out of reach keeps its version, and shows it when it is in reach
 //!   again, also one that was removed.
-//! - One copy only: when its node is down, the key is not found.
+//! - One copy only: when its node is down, the key is not found, or an older version that was out of reach of the set.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,8 +40,10 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use super::items::Items;
-use super::{Answer, Call, Failure, Item, Key, MAX_HOPS, Record, Shelf, Stamp, Version, done};
+use super::numbers::Numbers;
+use super::{Answer, Call, Failure, Item, Key, MAX_HOPS, Memory, Record, Shelf, Stamp, Version, done};
 use crate::protocol::Out;
+use crate::protocol::quorum::Members;
 use crate::protocol::types::{NodeId, RequestId, Value};
 
 /// Neighbours are greeted once in so many ticks ...
@@ -52,6 +54,8 @@ const SILENT_TICKS: u64 = 3 * HELLO_TICKS;
 const HOP_TICKS: u64 = 10;
 /// After the first answer, so long for a newer one.
 const SETTLE_TICKS: u64 = 10;
+/// Who did not say that it forgot a key is told again after so long.
+const AGAIN_TICKS: u64 = 50;
 /// So many queries are remembered.
 const MAX_SEEN: usize = 4096;
 /// Answers to one query that are looked at.
@@ -136,6 +140,8 @@ pub struct Flood {
     contacts: Vec<NodeId>,
     options: Options,
     items: Items,
+    /// For the stamps of the versions that it makes.
+    numbers: Numbers,
     /// With the tick at which each was last heard of.
     neighbours: BTreeMap<NodeId, u64>,
     seen: BTreeSet<(NodeId, u64)>,
@@ -162,19 +168,20 @@ enum State {
     /// Answers are gathered up to this tick.
     Gathering { until: u64, hits: Vec<(Version, Vec<NodeId>)> },
     /// These have not confirmed yet that they forgot the key.
-    Forgetting { holders: BTreeSet<NodeId>, copies: usize, hops: Vec<NodeId> },
+    Forgetting { holders: BTreeSet<NodeId>, upto: Stamp, copies: usize, hops: Vec<NodeId>, again: u64 },
 }
 
 impl Flood {
-    /// Starts from what the node remembers, and looks for neighbours among these members.
+    /// Starts from what the node remembers, takes that, and looks for neighbours among these members.
     #[must_use]
-    pub fn new(me: NodeId, contacts: Vec<NodeId>, options: Options, items: Items, mut rng: Pcg64Mcg) -> Self {
+    pub fn new(me: NodeId, contacts: Vec<NodeId>, options: Options, memory: &mut Memory, mut rng: Pcg64Mcg) -> Self {
         let next_id = u64::from(rng.random::<u32>()) << 24;
         Self {
             me,
             contacts,
             options,
-            items,
+            items: std::mem::take(&mut memory.flood),
+            numbers: Numbers::new(Shelf::Flood, memory.reserved(Shelf::Flood)),
             neighbours: BTreeMap::new(),
             seen: BTreeSet::new(),
             order: VecDeque::new(),
@@ -183,6 +190,17 @@ impl Flood {
             now: 0,
             next_hello: 1,
             next_id,
+        }
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.items.is_empty() && self.numbers.is_blank()
+    }
+
+    /// These belong to the cluster now.
+    pub fn meet(&mut self, members: &Members) {
+        if !members.others(self.me).eq(self.contacts.iter().copied()) {
+            self.contacts = members.others(self.me).collect();
         }
     }
 
@@ -223,10 +241,13 @@ impl Flood {
         let now = self.now;
         let is_due = |running: &Running| match running.state {
             State::Gathering { until, .. } => until <= now,
-            State::Forgetting { .. } => running.deadline <= now,
+            State::Forgetting { again, .. } => running.deadline.min(again) <= now,
         };
         let due: Vec<u64> = self.calls.iter().filter(|(_, running)| is_due(running)).map(|(&id, _)| id).collect();
         for id in due {
+            if self.says_again(id, out) {
+                continue;
+            }
             let Some(running) = self.calls.remove(&id) else { continue };
             match running.state {
                 State::Gathering { hits, .. } => {
@@ -238,6 +259,18 @@ impl Flood {
                 }
             }
         }
+    }
+
+    /// Tells the holders once more that they are to forget a key, if there is time.
+    fn says_again(&mut self, id: u64, out: &mut Out) -> bool {
+        let now = self.now;
+        let Some(running) = self.calls.get_mut(&id).filter(|running| running.deadline > now) else { return false };
+        let State::Forgetting { holders, upto, again, .. } = &mut running.state else { return false };
+        *again = now + AGAIN_TICKS;
+        for &node in &*holders {
+            out.send(node, Message::Forget { id, key: running.call.key().clone(), upto: *upto });
+        }
+        true
     }
 
     fn greet(&mut self, out: &mut Out) {
@@ -361,7 +394,8 @@ impl Flood {
                     out.send(node, Message::Forget { id, key: key.clone(), upto });
                 }
                 if !holders.is_empty() {
-                    let state = State::Forgetting { holders, copies, hops };
+                    let again = self.now + AGAIN_TICKS;
+                    let state = State::Forgetting { holders, upto, copies, hops, again };
                     self.calls.insert(id, Running { request, call, deadline, state });
                     return;
                 }
@@ -380,8 +414,11 @@ impl Flood {
         holders: &BTreeSet<NodeId>,
         out: &mut Out,
     ) -> Result<Answer, Failure> {
-        let known = if mutant!(FloodStampsAnew) { None } else { newest };
-        let stamp = Stamp::after(known, self.me).ok_or(Failure::Full)?;
+        // Another call may have set it here since.
+        let known = newest.max(self.items.version(&key).map(|held| held.stamp)).map_or(0, |stamp| stamp.counter);
+        let known = if mutant!(FloodStampsAnew) { 0 } else { known };
+        let counter = self.numbers.next(known, out).ok_or(Failure::Full)?;
+        let stamp = Stamp { counter, node: self.me };
         let item = Item { key: key.clone(), version: Version { stamp, value: Some(value) } };
         if !self.items.has_room(&item) {
             return Err(Failure::Full);
@@ -405,7 +442,7 @@ impl Flood {
 
     fn on_forgot(&mut self, from: NodeId, id: u64, out: &mut Out) {
         let Some(running) = self.calls.get_mut(&id) else { return };
-        let State::Forgetting { holders, copies, hops } = &mut running.state else { return };
+        let State::Forgetting { holders, copies, hops, .. } = &mut running.state else { return };
         holders.remove(&from);
         if holders.is_empty() {
             let answer = Answer { value: None, hops: std::mem::take(hops), copies: *copies, messages: 0 };

@@ -71,6 +71,12 @@ impl Items {
         first.chain(second.into_iter().flatten()).map(|((at, key), version)| (*at, key, version))
     }
 
+    /// The keys behind this one, in order; without, all.
+    pub fn behind(&self, key: Option<&Key>) -> impl Iterator<Item = (&Key, &Version)> {
+        let from = key.map_or(Unbounded, |key| Excluded((key.position(), key.clone())));
+        self.versions.range((from, Unbounded)).map(|((_, key), version)| (key, version))
+    }
+
     /// All keys, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Version)> {
         self.versions.iter().map(|((_, key), version)| (key, version))

@@ -12,7 +12,8 @@
 //! # What is durable
 //!
 //! A copy is saved before it is acknowledged, in each of the three, and so is the directory's entry; so is whether the
-//! node left the ring. Tables of neighbours, fingers and queries are not: a node finds its place anew when it starts.
+//! node left the ring, and how far the numbers go that it may have given: no two versions of a key have one stamp, whatever
+//! is lost in a crash. Tables of neighbours, fingers and queries are not: a node finds its place anew when it starts.
 //!
 //! # Caveats
 //!
@@ -24,8 +25,10 @@ pub mod chord;
 pub mod flood;
 pub mod index;
 pub mod items;
+pub(crate) mod numbers;
 pub mod ring;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,7 +113,7 @@ impl<'de> Deserialize<'de> for Key {
 /// Orders the versions of a key: by counter, and two of one counter by the node that made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
-    /// One more than that of the version which was replaced.
+    /// Above that of the version which was replaced, and above all that its node has given before.
     pub counter: u64,
     /// Who made it.
     pub node: NodeId,
@@ -119,12 +122,6 @@ pub struct Stamp {
 impl Stamp {
     /// XML-RPC's integers are signed. A version above this is no version.
     pub const MAX_COUNTER: u64 = 1 << 62;
-
-    /// The stamp of what replaces these versions; `None` when the counter is used up.
-    fn after(held: Option<Self>, node: NodeId) -> Option<Self> {
-        let counter = held.map_or(0, |stamp| stamp.counter) + 1;
-        (counter <= Self::MAX_COUNTER).then_some(Self { counter, node })
-    }
 }
 
 /// What a key was set to, or that it was removed.
@@ -210,7 +207,7 @@ impl Message {
         match self {
             Self::Dht(message) => message.is_upkeep(),
             Self::Flood(message) => matches!(message, flood::Message::Hello {} | flood::Message::Welcome { .. }),
-            Self::Index(_) => false,
+            Self::Index(message) => matches!(message, index::Message::Claim { .. }),
         }
     }
 }
@@ -268,6 +265,13 @@ pub enum Record {
         /// It does until it is told to leave.
         joined: bool,
     },
+    /// Numbers that may be given from now on, and must not be given after a crash.
+    Reserve {
+        /// To what they belong.
+        shelf: Shelf,
+        /// The last of them.
+        upto: u64,
+    },
 }
 
 /// A node's memory of its overlays.
@@ -283,6 +287,8 @@ pub struct Memory {
     pub directory: Items,
     /// Whether the node left the ring.
     pub left: bool,
+    /// The last of the numbers that may have been given, by what they belong to.
+    pub reserved: BTreeMap<Shelf, u64>,
 }
 
 impl Memory {
@@ -292,7 +298,14 @@ impl Memory {
             Record::Hold { shelf, item } => self.shelf(*shelf).put(item.clone()),
             Record::Release { shelf, key } => self.shelf(*shelf).forget(key),
             Record::Membership { joined } => self.left = !joined,
+            Record::Reserve { shelf, upto } => _ = self.reserved.insert(*shelf, *upto),
         }
+    }
+
+    /// The last of the numbers that may have been given.
+    #[must_use]
+    pub fn reserved(&self, shelf: Shelf) -> u64 {
+        self.reserved.get(&shelf).copied().unwrap_or(0)
     }
 
     const fn shelf(&mut self, shelf: Shelf) -> &mut Items {
@@ -409,16 +422,27 @@ pub struct Overlay {
 impl Overlay {
     /// Starts from what the node remembers.
     #[must_use]
-    pub fn new(id: NodeId, members: &Members, options: Options, memory: Memory, mut rng: Pcg64Mcg) -> Self {
-        let Memory { dht, flood, index, directory, left } = memory;
+    pub fn new(id: NodeId, members: &Members, options: Options, mut memory: Memory, mut rng: Pcg64Mcg) -> Self {
         let others: Vec<NodeId> = members.others(id).collect();
         let mut seeded = || Pcg64Mcg::seed_from_u64(rng.random());
         Self {
-            chord: Chord::new(id, others.clone(), options.chord, dht, left, seeded()),
-            flood: Flood::new(id, others, options.flood, flood, seeded()),
+            chord: Chord::new(id, others.clone(), options.chord, &mut memory, seeded()),
+            flood: Flood::new(id, others, options.flood, &mut memory, seeded()),
             // The one that knows: any would do, as long as all mean the same.
-            index: Index::new(id, members.iter().next().unwrap_or(id), index, directory, seeded()),
+            index: Index::new(id, members.iter().next().unwrap_or(id), &mut memory, seeded()),
         }
+    }
+
+    /// Whether there is nothing that the node remembers: no key, and no number that it may have given.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.chord.is_blank() && self.flood.is_blank() && self.index.is_blank()
+    }
+
+    /// These belong to the cluster now.
+    pub fn meet(&mut self, members: &Members) {
+        self.chord.meet(members);
+        self.flood.meet(members);
     }
 
     /// Handles one message of a member.

@@ -5,6 +5,7 @@
 
 pub(super) mod bully;
 pub(super) mod log;
+pub(super) mod overlay;
 pub(super) mod paxos;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use rand_pcg::Pcg64Mcg;
 use super::report::Tally;
 use crate::protocol::durable::Durable;
 use crate::protocol::host::{Host, Sender};
+use crate::protocol::overlay::{Call as KeyCall, Options as OverlayOptions, Which};
 use crate::protocol::paxos::Proposal;
 use crate::protocol::types::{Instance, NodeId, RequestId};
 use crate::protocol::{Effect, Event, Message, Record, strong};
@@ -49,6 +51,10 @@ pub(super) enum Call {
     Read { request: RequestId, deadline_ticks: u64 },
     /// To hold an election there, whether there is a coordinator or not.
     Elect,
+    /// To do something with a key of an overlay.
+    Seek { request: RequestId, which: Which, call: KeyCall, deadline_ticks: u64 },
+    /// To be part of the ring, or not.
+    Move { request: RequestId, joins: bool, deadline_ticks: u64 },
 }
 
 impl fmt::Display for Call {
@@ -70,6 +76,13 @@ impl fmt::Display for Call {
                 write!(f, "call {}, within {deadline_ticks} ticks: read", request.0)
             }
             Self::Elect => f.write_str("elect"),
+            Self::Seek { request, which, call, deadline_ticks } => {
+                write!(f, "call {}, within {deadline_ticks} ticks: {which:?} {call:?}", request.0)
+            }
+            Self::Move { request, joins, deadline_ticks } => {
+                let what = if *joins { "join" } else { "leave" };
+                write!(f, "call {}, within {deadline_ticks} ticks: {what}", request.0)
+            }
         }
     }
 }
@@ -88,6 +101,11 @@ pub(super) struct Who {
 pub(super) trait Subject: fmt::Debug {
     /// What is set for the nodes' election, log and services; without, they have none.
     fn strong(&self) -> Option<strong::Options> {
+        None
+    }
+
+    /// What is set for the nodes' overlays; without, they have none.
+    fn overlay(&self) -> Option<OverlayOptions> {
         None
     }
 

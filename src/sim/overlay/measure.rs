@@ -353,14 +353,9 @@ fn flood(figures: &mut Figures, seed: u64, progress: &(dyn Fn(u64) + Sync)) {
     let keys = (200_000 / nodes).clamp(20, 200);
     let up = run.up();
     run.all((0..keys).map(|number| Call::Set { key: name(number), value: value() }), &up);
-    let (before, since) = (run.net.delivered, run.net.now());
+    let before = run.net.asked;
     let outcomes = run.look_up(0..keys);
-    // What greetings cost in the same time is not the lookups'.
-    let (all, ticks) = (run.net.delivered - before, run.net.now() - since);
-    let before = run.net.delivered;
-    run.ticks(100);
-    let greetings = (run.net.delivered - before) as f64 * ticks as f64 / 100.0;
-    figures.flood = lookups(&outcomes, (all as f64 - greetings).max(0.0) / f64::from(keys));
+    figures.flood = lookups(&outcomes, (run.net.asked - before) as f64 / f64::from(keys));
     figures.delivered += run.net.delivered;
 }
 
@@ -370,9 +365,9 @@ fn index(figures: &mut Figures, seed: u64, progress: &(dyn Fn(u64) + Sync)) {
     (0..figures.nodes).for_each(|_| _ = run.net.add(Vec::new()));
     let up = run.up();
     run.all((0..200).map(|number| Call::Set { key: name(number), value: value() }), &up);
-    let before = run.net.delivered;
+    let before = run.net.asked;
     let outcomes = run.look_up(0..200);
-    figures.index = lookups(&outcomes, (run.net.delivered - before) as f64 / 200.0);
+    figures.index = lookups(&outcomes, (run.net.asked - before) as f64 / 200.0);
     figures.delivered += run.net.delivered;
 }
 

@@ -70,15 +70,13 @@ macro_rules! member {
     };
 }
 
-member!(Chord, Dht, |id, contacts, _, options: Options, memory: Memory, rng| {
-    Self::new(id, contacts, options.chord, memory.dht, memory.left, rng)
+member!(Chord, Dht, |id, contacts, _, options: Options, mut memory: Memory, rng| {
+    Self::new(id, contacts, options.chord, &mut memory, rng)
 });
-member!(Flood, Flood, |id, contacts, _, options: Options, memory: Memory, rng| {
-    Self::new(id, contacts, options.flood, memory.flood, rng)
+member!(Flood, Flood, |id, contacts, _, options: Options, mut memory: Memory, rng| {
+    Self::new(id, contacts, options.flood, &mut memory, rng)
 });
-member!(Index, Index, |id, _, server, _, memory: Memory, rng| {
-    Self::new(id, server, memory.index, memory.directory, rng)
-});
+member!(Index, Index, |id, _, server, _, mut memory: Memory, rng| { Self::new(id, server, &mut memory, rng) });
 
 /// A message under way.
 struct Letter {
@@ -113,6 +111,8 @@ pub struct Net<P> {
     next_request: u64,
     /// Messages delivered so far.
     pub delivered: u64,
+    /// Of those, what somebody's asking has led to.
+    pub asked: u64,
     /// Copies delivered so far: what moving keys costs.
     pub copies: u64,
     /// Whether nodes find again what they saved when they start again.
@@ -139,6 +139,7 @@ impl<P: Member> Net<P> {
             now: 0,
             next_request: 0,
             delivered: 0,
+            asked: 0,
             copies: 0,
             durable: false,
             watch: None,
@@ -245,6 +246,7 @@ impl<P: Member> Net<P> {
             }
             let Some(node) = self.places[index(to)].node.as_mut() else { continue };
             self.delivered += 1;
+            self.asked += u64::from(!message.is_upkeep());
             if let Message::Dht(overlay::chord::Message::Copies { items, .. }) = &message {
                 self.copies += items.len() as u64;
             }

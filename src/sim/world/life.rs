@@ -41,8 +41,12 @@ impl World {
         let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
         // As `synod serve` sets them.
         let paxos = if lab { paxos } else { paxos.for_service() };
-        let options =
-            HostOptions { lab, paxos, strong: self.replicated.map(|replicated| replicated.options), overlay: None };
+        let options = HostOptions {
+            lab,
+            paxos,
+            strong: self.replicated.map(|replicated| replicated.options),
+            overlay: self.overlay,
+        };
         let host = Host::new(node.id, self.members.clone(), options, node.disk.durable().clone(), hasher.finish());
         let who = Who { node: node.id, life: node.life, generation: host.generation() };
         let again = node.life > 1;

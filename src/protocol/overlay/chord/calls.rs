@@ -231,10 +231,11 @@ impl Chord {
         if value.is_some() && !room {
             return self.finish(id, Err(Failure::Full), out);
         }
-        let Some(stamp) = Stamp::after(newest.map(|version| version.stamp), self.me) else {
+        let key = call.key().clone();
+        let Some(counter) = self.numbers.next(newest.map_or(0, |version| version.stamp.counter), out) else {
             return self.finish(id, Err(Failure::Full), out);
         };
-        let item = Item { key: call.key().clone(), version: Version { stamp, value } };
+        let item = Item { key, version: Version { stamp: Stamp { counter, node: self.me }, value } };
         self.write(id, owners.to_vec(), item, out);
     }
 
@@ -315,11 +316,13 @@ impl Chord {
         let due = |operation: &Operation| matches!(operation.state, State::Pausing(until) if until <= now);
         let again: Vec<u64> = self.operations.iter().filter(|(_, op)| due(op)).map(|(&id, _)| id).collect();
         for id in again {
-            if let Some(operation) = self.operations.get_mut(&id) {
-                operation.state = State::Looking;
-                let target = operation.key().position();
-                self.start(id, target, out);
-            }
+            let Some(mut operation) = self.operations.remove(&id) else { continue };
+            // Under another number: what comes late of the last attempt does not count in this one.
+            let id = self.new_id();
+            operation.state = State::Looking;
+            let target = operation.key().position();
+            self.operations.insert(id, operation);
+            self.start(id, target, out);
         }
     }
 }

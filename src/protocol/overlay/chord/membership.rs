@@ -12,14 +12,16 @@ impl Chord {
     /// The node shall be part of the ring. The request is answered when it is; it goes on looking for its place also
     /// after the deadline.
     pub fn join(&mut self, request: RequestId, deadline_ticks: u64, out: &mut Out) {
-        match self.phase {
+        match &self.phase {
             Phase::Joined => self.gone(request, out),
             Phase::Joining { .. } => {}
-            Phase::Leaving { .. } => {
-                let why = "it is just leaving the ring, and hands over its keys";
-                return done(request, Err(Failure::Refused(why)), out);
-            }
-            Phase::Left => {
+            Phase::Leaving { .. } | Phase::Left => {
+                if let Phase::Leaving { waiting, .. } = &mut self.phase {
+                    let why = "it was told to join again before it had handed over all of its keys";
+                    std::mem::take(waiting)
+                        .into_iter()
+                        .for_each(|request| done(request, Err(Failure::Unknown(why)), out));
+                }
                 out.save(Record::Membership { joined: true }.into());
                 self.look_for_places();
             }
@@ -63,6 +65,10 @@ impl Chord {
         if self.known().is_empty() && self.items.live() > 0 {
             let why = "it is the only node of its ring, so nobody could take over its keys";
             return done(request, Err(Failure::Refused(why)), out);
+        }
+        for (request, _) in std::mem::take(&mut self.arrivals) {
+            let why = "it was told to leave the ring before it was part of it";
+            done(request, Err(Failure::Unknown(why)), out);
         }
         out.save(Record::Membership { joined: false }.into());
         let known = self.known();

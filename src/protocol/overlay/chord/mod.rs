@@ -49,7 +49,7 @@
 //!   [`MAX_HOPS`](super::MAX_HOPS) of them.
 //! - Once links hold still: each successor is the next point of the ring, and every key has one set of owners, the same
 //!   whoever is asked.
-//! - A version is saved before it is acknowledged, and is replaced only by one with a higher stamp. It is dropped only
+//! - A stamp names one version of a key. A version is saved before it is acknowledged, and is replaced only by one with a higher stamp. It is dropped only
 //!   when all owners have acknowledged it. So no key is lost while fewer than three nodes fail between two comparisons.
 //!
 //! # Caveats
@@ -79,9 +79,11 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use super::items::Items;
+use super::numbers::Numbers;
 use super::ring::{Point, Position, points_of};
-use super::{Failure, Item, Key, Stamp, Version};
+use super::{Failure, Item, Key, Memory, Shelf, Stamp, Version};
 use crate::protocol::Out;
+use crate::protocol::quorum::Members;
 use crate::protocol::types::{NodeId, RequestId};
 use calls::Operation;
 use lookup::{Lookup, Purpose};
@@ -263,6 +265,15 @@ pub enum Phase {
     Left,
 }
 
+/// What a node that starts does: it looks for its place, or stays away; and goes on handing over what it still has.
+fn begin_with(memory: &Memory) -> Phase {
+    match (memory.left, memory.dht.is_empty() || mutant!(DhtLeavesWithKeys)) {
+        (false, _) => Phase::Joining { pause: 0, defers: false },
+        (true, true) => Phase::Left,
+        (true, false) => Phase::Leaving { waiting: Vec::new(), deadline: 0 },
+    }
+}
+
 /// One node of the hash table.
 #[derive(Debug)]
 pub struct Chord {
@@ -274,6 +285,8 @@ pub struct Chord {
     /// In the order of the ring.
     virtuals: Vec<Virtual>,
     items: Items,
+    /// For the stamps of the versions that it makes.
+    numbers: Numbers,
     /// Who did not answer, and until when they are not believed to be there on hearsay.
     suspects: BTreeMap<NodeId, u64>,
     lookups: BTreeMap<u64, Lookup>,
@@ -298,16 +311,9 @@ pub struct Chord {
 }
 
 impl Chord {
-    /// Starts from what the node remembers. It knows these other members, and looks for its place unless it has left.
+    /// Starts from what the node remembers, and takes that. It knows these other members, and looks for its place unless it has left.
     #[must_use]
-    pub fn new(
-        me: NodeId,
-        contacts: Vec<NodeId>,
-        options: Options,
-        items: Items,
-        left: bool,
-        mut rng: Pcg64Mcg,
-    ) -> Self {
+    pub fn new(me: NodeId, contacts: Vec<NodeId>, options: Options, memory: &mut Memory, mut rng: Pcg64Mcg) -> Self {
         let virtuals = points_of(me, options.virtual_nodes.max(1)).into_iter().map(|point| Virtual::new(point.at));
         // By chance: what was asked by an earlier life of this node must not be answered to this one.
         let next_id = u64::from(rng.random::<u32>()) << 24;
@@ -316,9 +322,10 @@ impl Chord {
             me,
             contacts,
             options,
-            phase: if left { Phase::Left } else { Phase::Joining { pause: 0, defers: false } },
+            phase: begin_with(memory),
             virtuals: virtuals.collect(),
-            items,
+            items: std::mem::take(&mut memory.dht),
+            numbers: Numbers::new(Shelf::Dht, memory.reserved(Shelf::Dht)),
             suspects: BTreeMap::new(),
             lookups: BTreeMap::new(),
             operations: BTreeMap::new(),
@@ -333,6 +340,18 @@ impl Chord {
             arrivals: Vec::new(),
             follow_ups: 0,
             handed_over: 0,
+        }
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        let wants_to_join = matches!(self.phase, Phase::Joining { .. } | Phase::Joined);
+        self.items.is_empty() && self.numbers.is_blank() && wants_to_join
+    }
+
+    /// These belong to the cluster now.
+    pub fn meet(&mut self, members: &Members) {
+        if !members.others(self.me).eq(self.contacts.iter().copied()) {
+            self.contacts = members.others(self.me).collect();
         }
     }
 

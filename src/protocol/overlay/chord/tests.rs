@@ -238,6 +238,47 @@ pub(crate) fn who_leaves_hands_over() {
     }
 }
 
+/// Who dies while it hands over goes on with that when it starts again; and who is told to join instead does that.
+pub(crate) fn leaving_survives_a_crash() {
+    let mut net = cluster(4, 3);
+    settle(&mut net);
+    for number in 0..40 {
+        set(&mut net, 1, &format!("{number}"), "5").unwrap();
+    }
+    let request = net.name();
+    net.step(id(2), |node, out| node.leave(request, 1000, out));
+    net.run(2);
+    assert!(!net.node(id(2)).unwrap().items().is_empty());
+    net.crash(id(2));
+    net.start(id(2));
+    net.run(800);
+    assert_eq!(*net.node(id(2)).unwrap().phase(), Phase::Left);
+    assert!(net.node(id(2)).unwrap().items().is_empty());
+    // All leave, and nobody is left to take over.
+    for node in [1, 3, 4] {
+        net.step(id(node), |node, out| node.leave(request, 1000, out));
+    }
+    net.run(300);
+    join(&mut net, 1).unwrap();
+    net.run(800);
+    assert_eq!(get(&mut net, 1, "7").unwrap(), "5");
+    assert_eq!(*net.node(id(3)).unwrap().phase(), Phase::Left);
+}
+
+/// A node that is told to leave while it looks for its place answers who waits for that.
+#[test]
+fn who_waits_for_a_join_hears_of_a_leave() {
+    let mut net = cluster(2, 3);
+    settle(&mut net);
+    leave(&mut net, 2).unwrap();
+    let (joins, leaves) = (net.name(), net.name());
+    net.step(id(2), |node, out| node.join(joins, 1000, out));
+    net.step(id(2), |node, out| node.leave(leaves, 1000, out));
+    net.run(300);
+    assert!(matches!(net.take(joins), Some(Err(Failure::Unknown(_)))));
+    assert!(matches!(net.take(leaves), Some(Ok(_))));
+}
+
 #[test]
 fn the_last_one_stays() {
     let mut net = cluster(1, 1);
@@ -433,6 +474,7 @@ tables! {
     every_node_finds_the_same_owners
     keys_are_set_and_removed
     two_of_three_may_go
+    leaving_survives_a_crash
     all_may_start_again
     who_leaves_hands_over
     two_rings_become_one

@@ -108,7 +108,7 @@ pub(crate) fn an_entry_that_is_not_confirmed_is_not_called_undone() {
     }
     net.cut(id(1), id(2));
     net.run(150);
-    assert_eq!(net.take(request), Some(Err(Failure::Unknown("the index has not confirmed the entry"))));
+    assert_eq!(net.take(request), Some(Err(Failure::Unknown("the index has not confirmed it"))));
 }
 
 /// A late word that a copy is to go is about that copy only; and only the index has it.
@@ -124,6 +124,63 @@ pub(crate) fn a_late_drop_does_not_take_a_new_copy() {
     let new = serial(&net).unwrap();
     net.step(id(2), |node, out| node.on_message(id(3), drop(new), out));
     assert_eq!(get(&mut net, 3, "a").unwrap(), "2");
+}
+
+/// What was doubled, and comes when the key has had another holder for long, changes nothing.
+pub(crate) fn a_serial_number_is_good_for_one_entry() {
+    let mut net = cluster(4, 4);
+    set(&mut net, 2, "a", "1").unwrap();
+    let entry = net.node(id(1)).unwrap().directory().version(&key("a")).unwrap().stamp;
+    set(&mut net, 3, "a", "2").unwrap();
+    let late = |net: &mut Net<Index>, message: Message| {
+        net.step(id(1), |node, out| node.on_message(id(2), message, out));
+        net.run(5);
+    };
+    let enter = || Message::Enter { id: 1, key: key("a"), serial: entry.counter };
+    let strike = || Message::Strike { id: 1, key: key("a"), entry };
+    late(&mut net, enter());
+    late(&mut net, strike());
+    assert_eq!(get(&mut net, 4, "a").unwrap(), "2");
+    remove(&mut net, 4, "a").unwrap();
+    late(&mut net, enter());
+    assert_eq!(get(&mut net, 4, "a"), None);
+    // Nor does it after the index has started again: it gives other numbers.
+    net.crash(id(1));
+    net.start(id(1));
+    set(&mut net, 2, "a", "3").unwrap();
+    let again = net.node(id(1)).unwrap().directory().version(&key("a")).unwrap().stamp;
+    assert!(again.counter > entry.counter, "{again:?} after {entry:?}");
+}
+
+/// The word that a copy is superseded may be lost; its holder asks for it again. What has no entry is left alone: the index
+/// may have lost its disk.
+pub(crate) fn a_superseded_copy_goes() {
+    let mut net = cluster(3, 5);
+    set(&mut net, 2, "a", "1").unwrap();
+    set(&mut net, 2, "b", "1").unwrap();
+    net.cut(id(1), id(2));
+    set(&mut net, 3, "a", "2").unwrap();
+    remove(&mut net, 3, "b").unwrap();
+    net.run(5);
+    let copies = |net: &Net<Index>| net.node(id(2)).unwrap().items().len();
+    assert_eq!(copies(&net), 2);
+    net.heal();
+    net.run(250);
+    assert_eq!(copies(&net), 1);
+    assert_eq!((get(&mut net, 2, "a").unwrap(), get(&mut net, 2, "b")), ("2".to_owned(), None));
+}
+
+/// A holder that has lost its copy says so, and the call need not wait for its deadline.
+pub(crate) fn a_copy_that_is_lost_is_said_to_be() {
+    let mut net = cluster(3, 6);
+    set(&mut net, 2, "a", "1").unwrap();
+    net.durable = false;
+    net.crash(id(2));
+    net.start(id(2));
+    let before = net.now();
+    let why = "the node that holds the key has lost its copy";
+    assert_eq!(net.ask(id(3), Call::Get { key: key("a") }, 200), Err(Failure::Unavailable(why)));
+    assert!(net.now() - before < 20, "{} ticks", net.now() - before);
 }
 
 macro_rules! tables {
@@ -142,4 +199,7 @@ tables! {
     without_the_index_nothing_goes
     an_entry_that_is_not_confirmed_is_not_called_undone
     a_late_drop_does_not_take_a_new_copy
+    a_serial_number_is_good_for_one_entry
+    a_superseded_copy_goes
+    a_copy_that_is_lost_is_said_to_be
 }

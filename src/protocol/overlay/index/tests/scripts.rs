@@ -10,12 +10,14 @@ impl Scripted for Index {
     fn shown(message: &Any) -> Option<String> {
         let Any::Index(message) = message else { return None };
         Some(match message {
+            Message::Claim { .. } => return None,
             Message::Ask { key, .. } => format!("Ask({key})"),
             Message::Holder { entry: Some(entry), .. } => format!("Holder({})", entry.node),
             Message::Holder { entry: None, .. } => "Holder(nobody)".to_owned(),
             Message::Enter { key, .. } => format!("Enter({key})"),
             Message::Strike { key, .. } => format!("Strike({key})"),
-            Message::Entered { .. } => "Entered".to_owned(),
+            Message::Entered { done: true, .. } => "Entered".to_owned(),
+            Message::Entered { done: false, .. } => "Entered(not)".to_owned(),
             Message::Fetch { key, .. } => format!("Fetch({key})"),
             Message::Held { version: Some(_), .. } => "Held(a value)".to_owned(),
             Message::Held { version: None, .. } => "Held(nothing)".to_owned(),
