@@ -10,6 +10,7 @@ mod credentials;
 mod execute;
 mod faults;
 mod logging;
+mod overlay;
 mod scenario;
 mod seeing;
 mod serve;

@@ -71,6 +71,7 @@ impl Lab {
             Service::Locks => self.list_locks(),
             Service::Outcome(request) => self.outcome(request),
             Service::Weak(command) => self.weak(command),
+            Service::Overlay(command) => self.overlay(command),
         }
     }
 

@@ -35,10 +35,14 @@
 //! 8004 writes the same to its own disk; with a majority's acceptances it is committed, the services apply it, and their
 //! reply goes back to 8000 and the client. The followers hear with the next Accept that it is committed.
 //!
+//! A `dht.get` needs no leader: 8000 looks into its finger tables, asks who is closer to the key, and that node whom to ask
+//! next, until one knows the three owners; it asks those, and the newest version is the answer.
+//!
 //! # Entry points
 //!
 //! Read [`protocol`] for the contract of a protocol, then [`protocol::paxos`] beside Lamport's "Paxos Made Simple", and
-//! [`protocol::log`] after it, and [`protocol::eventual`] for the opposite;
+//! [`protocol::log`] after it, [`protocol::eventual`] for the opposite, and [`protocol::overlay::chord`] for what works
+//! without either;
 //! [`node::driver`] for how it meets a disk and a network, and [`sim`] for how it meets much worse ones. `client/` is the
 //! program: arguments, the shell, and the races in `client/scenario.rs`.
 //!

@@ -60,6 +60,10 @@ mod switch {
         LogSeeds,
         /// The same, by the invariant that nothing is heard before it is saved.
         LogSeedsByDisk,
+        /// The scripts and tables of the overlays.
+        Overlays,
+        /// The seeds of the simulation of overlays.
+        OverlaySeeds,
     }
 
     macro_rules! mutants {
@@ -87,7 +91,9 @@ mod switch {
         };
     }
 
-    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk, Weak};
+    use Finder::{
+        ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, OverlaySeeds, Overlays, Scripts, Seeds, SeedsByDisk, Weak,
+    };
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -235,6 +241,32 @@ mod switch {
         StoresLower: "register: lets a lower timestamp replace a higher one", Weak;
         RegisterUnsaved: "register: never saves what it holds", Weak;
         RegisterBeforeSave: "register: saves what it holds after it said that it does", Weak;
+        DhtOlderReplaces: "lets an older version of a key replace a newer one", Overlays;
+        DhtKeepsPredecessor: "does not take a closer predecessor", Overlays;
+        DhtRingsStayApart: "never looks at its ring from outside", Overlays;
+        DhtForgetsFingers: "names only points from its lists of successors", Overlays;
+        DhtTwoCopies: "writes to one owner less than there are", Overlays;
+        DhtOneCopyIsEnough: "acknowledges a set when one owner has it", Overlays;
+        DhtFirstAnswerCounts: "answers a get with what the first owner has", Overlays;
+        DhtRepairsNothing: "leaves an owner with the old version that it read", Overlays;
+        DhtLeavesUnsaid: "leaves the ring without a word", Overlays;
+        FloodPassesOnAgain: "passes on a query that it has seen", Overlays;
+        FloodLivesForEver: "does not count down the time to live", Overlays;
+        FloodFirstHitCounts: "takes the first answer for the newest", Overlays;
+        FloodStampsAnew: "sets a key without looking for a newer version", Overlays;
+        FloodHoldsUnsaved: "never saves what was set here", Overlays;
+        RestartForgetsKeys: "forgets keys, told to restart in a generation that it followed into", OverlaySeeds;
+        DhtLeavesWithKeys: "has left, when it starts again, with the keys that it was to hand over", Overlays;
+        NumbersFollowWhatIsHeld: "stamps a version only by what is held", Overlays;
+        NumbersUnreserved: "never saves which numbers it may have given", Overlays;
+        IndexEntersAgain: "enters a serial number again that is used up", Overlays;
+        IndexStrikesAny: "strikes out an entry that it was not told of", Overlays;
+        IndexLeavesCopies: "has a copy kept that another holder has superseded", Overlays;
+        IndexDropsAny: "drops a copy whatever its serial number", Overlays;
+        IndexKeepsFirst: "keeps the first holder of a key", Overlays;
+        IndexEntryUnsaved: "never saves an entry", Overlays;
+        IndexEntersUnsaved: "enters a value that it has not saved", Overlays;
+        IndexStrikesNothing: "confirms a removal and keeps the entry", Overlays;
     }
 
     thread_local! {

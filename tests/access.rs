@@ -11,7 +11,8 @@ use synod::rpc::access::{NODE_NAME, Role, Secret, basic};
 use synod::rpc::answers::{Proposed, Version, Whose};
 use synod::rpc::client::{Authorities, CallError, Calling, Client};
 use synod::rpc::faults::{
-    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_LINK, NO_MEMBER, NOT_FOUND, NOT_HOLDER, UNAVAILABLE,
+    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_KEY, NO_LINK, NO_MEMBER, NOT_FOUND, NOT_HOLDER, NOT_NOW,
+    UNAVAILABLE,
 };
 use synod::rpc::methods::{METHODS, Method};
 use synod::rpc::text::shown;
@@ -141,6 +142,8 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
         "cluster.add" => vec![to, "127.0.0.1:7".into()],
         "cluster.remove" => vec![number(7)],
         "synod.outcome" => vec!["x/1".into()],
+        "dht.set" | "flood.set" | "index.set" => vec!["x".into(), "y".into()],
+        "dht.get" | "flood.get" | "index.get" | "dht.remove" | "flood.remove" | "index.remove" => vec!["x".into()],
         "kv.delete" | "kv.get" | "kv.list" | "files.create" | "files.delete" | "files.read" => vec!["x".into()],
         said if is_said(said) => {
             let envelope = record(&[("from", to.clone()), ("to", to.clone()), ("generation", number(1))]);
@@ -155,7 +158,7 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
 fn is_said(method: &str) -> bool {
     let own = ["bully.status", "bully.elect", "register.read", "register.write", "register.quorum"];
     let families = ["log.", "bully.", "eventual.", "register."];
-    families.iter().any(|family| method.starts_with(family)) && !own.contains(&method)
+    (families.iter().any(|family| method.starts_with(family)) && !own.contains(&method)) || method.ends_with(".message")
 }
 
 /// The members of such a message, from a node to itself: old news, so that it changes nothing.
@@ -203,6 +206,11 @@ fn said_by(method: &str, node: &Value) -> Value {
         "log.fetched" => vec![("entries", Value::Base64(vec![]))],
         "log.change" => vec![("node", number(7))],
         "log.unchanged" => vec![("unchanged", "Busy".into())],
+        "dht.message" => vec![("dht", record(&[("kind", "copied".into()), ("id", number(0)), ("kept", no())]))],
+        "flood.message" => vec![("flood", record(&[("kind", "forgot".into()), ("id", number(0))]))],
+        "index.message" => {
+            vec![("index", record(&[("kind", "drop".into()), ("key", "x".into()), ("serial", number(0))]))]
+        }
         "log.forward" => vec![("bytes", Value::Base64(vec![]))],
         _ => vec![],
     };
@@ -255,7 +263,7 @@ fn each_method_is_for_its_role() {
                 let code = if let CallError::Fault(fault) = &error { fault.code } else { 0 };
                 let is_known = (method.name == "learn" || is_said(method.name)) && roles.len() > 1
                     || method.name.starts_with("validator1.") && code == BAD_OPTION.code
-                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER, NO_LINK]
+                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER, NO_LINK, NO_KEY, NOT_NOW]
                         .iter()
                         .any(|kind| kind.code == code);
                 assert!(is_known, "{} as {roles:?}: {error}", method.name);

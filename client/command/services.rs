@@ -5,6 +5,7 @@ pub(crate) mod weak;
 use std::fmt;
 use std::time::Duration;
 
+use super::overlay::{Overlay, OverlayCommand};
 use super::usage::{UsageError, shown};
 use super::words::{self, Shape};
 use super::{Arguments, Literal, MAX_SLEEP, Port, decimal_seconds, to_duration};
@@ -37,6 +38,7 @@ pub(crate) enum ServiceVerb {
     Register,
     Clock,
     Mutex,
+    Overlay(Overlay),
 }
 
 /// One thing to do with a service.
@@ -142,6 +144,8 @@ pub(crate) enum Service {
     Outcome(String),
     /// Use what is kept without a leader.
     Weak(Weak),
+    /// Use an overlay.
+    Overlay(OverlayCommand),
 }
 
 /// How long a lock is held if nobody says for how long.
@@ -189,6 +193,7 @@ impl fmt::Display for Service {
             Self::Locks => f.write_str("locks"),
             Self::Outcome(request) => one(f, "outcome", request),
             Self::Weak(weak) => weak.fmt(f),
+            Self::Overlay(command) => command.fmt(f),
         }
     }
 }
@@ -278,6 +283,7 @@ impl Arguments<'_> {
             ServiceVerb::Register => Service::Weak(self.register()?),
             ServiceVerb::Clock => Service::Weak(Weak::Clock),
             ServiceVerb::Mutex => Service::Weak(self.mutex()?),
+            ServiceVerb::Overlay(overlay) => Service::Overlay(self.overlay(overlay)?),
         };
         self.end()?;
         Ok(service)
@@ -374,7 +380,7 @@ impl Arguments<'_> {
         })
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.words.rest().trim_start().is_empty()
     }
 }

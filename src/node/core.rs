@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use super::driver::{Answering, Input, Query, Reaction, Then, Wish};
 use super::intake::Intake;
+use super::overlay::{Input as OverlayInput, Outcome as OverlayOutcome};
 use super::status::Snapshot;
 use crate::lab::trace::ring::Ring;
 use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::members::Change;
+use crate::protocol::overlay::{Call, Overlay, Which};
 use crate::protocol::paxos::Outcome;
 use crate::protocol::register::{self, Register};
 use crate::protocol::strong::{Failure, Strong};
@@ -164,6 +166,24 @@ impl Core {
 
     pub(crate) fn elect(&self) -> Receiver<()> {
         self.ask(|reply| Input::Elect { reply })
+    }
+
+    /// A client's call about a key of an overlay.
+    pub(crate) fn seek(&self, which: Which, call: Call, deadline_ticks: u64) -> Receiver<OverlayOutcome> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Call { which, call, deadline_ticks, reply }))
+    }
+
+    pub(crate) fn join_ring(&self, deadline_ticks: u64) -> Receiver<OverlayOutcome> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Join { deadline_ticks, reply }))
+    }
+
+    pub(crate) fn leave_ring(&self, deadline_ticks: u64) -> Receiver<OverlayOutcome> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Leave { deadline_ticks, reply }))
+    }
+
+    /// A look at the overlays as they are here.
+    pub(crate) fn look<T: Send + 'static>(&self, look: impl FnOnce(&Overlay) -> T + Send + 'static) -> Receiver<T> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Look(Box::new(move |overlay| _ = reply.send(look(overlay))))))
     }
 
     fn ask<T>(&self, input: impl FnOnce(SyncSender<T>) -> Input) -> Receiver<T> {

@@ -13,6 +13,7 @@ use log::{info, warn};
 
 use super::encoder::Encoder;
 use super::intake::Intake;
+use super::overlay::{Clients, Input as OverlayInput, Outcome as OverlayOutcome};
 use super::room::Room;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
@@ -78,6 +79,8 @@ pub(crate) enum Input {
     Register { call: RegisterCall, reply: RegisterReply },
     /// Hold an election here.
     Elect { reply: SyncSender<()> },
+    /// Something about overlays.
+    Overlay(OverlayInput),
     /// A peer's process has ended.
     Disconnected(NodeId),
     /// The snapshot that was due has been encoded.
@@ -151,6 +154,7 @@ pub(super) enum Action {
     Look(Query),
     Then(Then),
     Finish(RegisterReply, Result<register::Done, register::Failure>),
+    Found(SyncSender<OverlayOutcome>, OverlayOutcome),
 }
 
 pub(super) struct Driver {
@@ -168,6 +172,7 @@ pub(super) struct Driver {
     /// Whether there is room on the disk.
     pub(super) room: Room,
     registers: BTreeMap<RequestId, RegisterReply>,
+    seekers: Clients,
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
@@ -214,6 +219,7 @@ impl Driver {
             queries: BTreeMap::new(),
             room: Room::default(),
             registers: BTreeMap::new(),
+            seekers: Clients::default(),
             watches: Vec::new(),
             has_new_watches: false,
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
@@ -404,7 +410,16 @@ impl Driver {
                 self.witness.look(&mut self.clocks, self.host.strong());
                 _ = reply.send(());
             }
+            Input::Overlay(input) => {
+                let request = self.name();
+                let Some(overlay) = self.host.overlay_mut() else { return };
+                self.seekers.step(overlay, request, input, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Disconnected(peer) => {
+                if let Some(overlay) = self.host.overlay_mut() {
+                    overlay.disconnected(peer, &mut self.out);
+                }
                 if let Some(strong) = self.host.strong_mut() {
                     strong.disconnected(peer, &mut self.out);
                 }
@@ -532,6 +547,11 @@ impl Driver {
                             self.actions.push(Action::Finish(client, result));
                         }
                     }
+                    Effect::Notify(Event::Found { request, result }) => {
+                        if let Some(client) = self.seekers.take(request) {
+                            self.actions.push(Action::Found(client, result));
+                        }
+                    }
                     Effect::Notify(event) => {
                         self.witness.told(&mut self.clocks, &event);
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
@@ -577,6 +597,7 @@ impl Driver {
             | Event::Replied { .. }
             | Event::Readable { .. }
             | Event::Finished { .. }
+            | Event::Found { .. }
             | Event::Correspondents { .. } => {}
         }
     }
@@ -665,6 +686,7 @@ impl Driver {
             Action::Read(query, result) => self.read(query, result),
             Action::Look(query) => self.read(query, Ok(())),
             Action::Finish(client, result) => _ = client.send(result),
+            Action::Found(client, result) => _ = client.send(result),
             Action::Then(then) => then(true),
             Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
         }

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use super::driver::{Action, Driver, Input, Reaction};
+use super::overlay::Clients;
 use crate::lab::links::Fate;
 use crate::lab::trace::Kind;
 use crate::lab::trace::about::About;
 use crate::protocol::paxos::Outcome;
-use crate::protocol::register;
 use crate::protocol::strong::Failure;
 use crate::protocol::strong::room::withheld;
+use crate::protocol::{overlay, register};
 use crate::store::StoreError;
 
 /// How long it takes until the store is asked again.
@@ -72,6 +73,7 @@ impl Driver {
                 Action::Answer(client, outcome) => _ = client.send(outcome),
                 Action::Reply(client, result, _) => client(result),
                 Action::Finish(client, result) => _ = client.send(result),
+                Action::Found(client, result) => _ = client.send(result),
                 Action::Read(query, result) => self.read(query, result),
                 _ => {}
             }
@@ -98,6 +100,7 @@ impl Driver {
             Action::Then(then) => then(false),
             // The others may hold it.
             Action::Finish(client, result) => _ = client.send(result.and(Err(register::Failure::Restarted))),
+            Action::Found(client, result) => _ = client.send(result.and(Err(overlay::Failure::Restarted))),
             Action::Save(_) | Action::Note(_) | Action::Send(_) | Action::Write(_) => {}
         }
     }
@@ -128,6 +131,11 @@ impl Driver {
                 let then = act(Some((&mut self.host, &mut self.out)));
                 then(self.out.is_empty());
                 _ = self.out.drain();
+            }
+            Input::Overlay(input) => {
+                if let Some(overlay) = self.host.overlay() {
+                    Clients::step_without_room(overlay, input);
+                }
             }
             Input::Register { reply, .. } => _ = reply.send(Err(register::Failure::NoRoom)),
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),

@@ -18,6 +18,7 @@ pub(super) enum Returned {
     Acceptor(Answer),
     Strong(Box<super::strong::answers::Answer>),
     Weak(Box<super::weak::answers::Answer>),
+    Overlay(Box<super::overlay::Answer>),
     Proposed(Proposed),
     Decided(Decided),
     Restarted(Restarted),

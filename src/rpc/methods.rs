@@ -10,7 +10,7 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::{Envelope, holds_nil};
-use super::{lab, strong, weak, wire_strong};
+use super::{lab, overlay, strong, weak, wire_strong};
 use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
@@ -64,6 +64,8 @@ pub(super) enum Id {
     Strong(strong::methods::Id),
     /// The eventual board, or a register.
     Weak(weak::methods::Id),
+    /// An overlay.
+    Overlay(overlay::methods::Id),
     /// A message of election, log or forwarded calls.
     Said(&'static str),
 }
@@ -75,7 +77,8 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         id: Id::Said(name),
         signatures: &[&["struct", "struct", "struct"]],
         usage: "message, envelope",
-        help: "For nodes among themselves: a message of the election, of the log, of the eventual board or of a register.",
+        help: "For nodes among themselves: a message of the election, of the log, of the eventual board, of a register or of \
+               an overlay.",
         lab: false,
         role: Role::Peer,
     });
@@ -85,6 +88,7 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         .chain(weak::methods::METHODS)
         .chain(strong::methods::METHODS)
         .chain(strong::methods::LAB_METHODS)
+        .chain(overlay::methods::METHODS)
         .chain(&said);
     let mut all: Vec<Method> = tables.copied().collect();
     all.sort_unstable_by_key(|method| method.name);
@@ -390,6 +394,7 @@ pub(super) enum Request {
     Lab(lab::Request),
     Strong(strong::Request),
     Weak(weak::Request),
+    Overlay(overlay::Request),
 }
 
 /// The last argument of `propose`.
@@ -518,6 +523,7 @@ impl Method {
             Id::Lab(id) => lab::read(id, params).map(Request::Lab),
             Id::Strong(id) => strong::read(id, params).map(Request::Strong),
             Id::Weak(id) => weak::read(id, params).map(Request::Weak),
+            Id::Overlay(id) => overlay::read(id, params).map(Request::Overlay),
             Id::Said(name) => {
                 let (members, envelope) = Deserialize::deserialize(params)?;
                 let message = wire_strong::message(name, members).ok_or_else(|| {

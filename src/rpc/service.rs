@@ -26,7 +26,7 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{lab, promised, strong, text, weak};
+use super::{lab, overlay, promised, strong, text, weak};
 use crate::lab::links::Fate;
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
@@ -65,6 +65,7 @@ enum Started {
     Status(Receiver<Snapshot>),
     Strong(strong::Started),
     Weak(weak::Started),
+    Overlay(overlay::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
 }
 
@@ -172,6 +173,10 @@ impl Service {
             },
             Request::Weak(request) => match weak::start(&self.core, request) {
                 Ok(started) => Started::Weak(started),
+                Err(fault) => Started::Ready(Err(fault)),
+            },
+            Request::Overlay(request) => match overlay::start(&self.core, request) {
+                Ok(started) => Started::Overlay(started),
                 Err(fault) => Started::Ready(Err(fault)),
             },
             Request::Restart => Started::Restart(self.core.restart()),
@@ -329,6 +334,7 @@ impl Service {
                 strong::finish(&self.core, started).map(|answer| Returned::Strong(Box::new(answer)))
             }
             Started::Weak(started) => weak::finish(&self.core, started).map(|answer| Returned::Weak(Box::new(answer))),
+            Started::Overlay(started) => Ok(Returned::Overlay(Box::new(overlay::finish(&self.core, started)?))),
             Started::Status(snapshot) => Ok(Returned::Status(Box::new(self.status(wait(snapshot)?)))),
             Started::GateWait { kind, to, count, timeout } => {
                 let held = self.core.peers.gates().wait_for(kind, to, count, timeout) as u64;

@@ -1,15 +1,18 @@
-//! How the messages of all protocols but single-decree Paxos look on the wire: each is a method of its own, with one struct
-//! of members and the envelope. An answer that is there at once travels back with the call, as the same struct.
+//! How the messages of all protocols but single-decree Paxos look on the wire: each is a method of its own (each overlay
+//! has one for all of its messages), with one struct of members and the envelope. An answer that is there at once travels
+//! back with the call, as the same struct.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::wire_overlay;
 use crate::protocol::bully::{Announcement, Answer, Election, Heartbeat, Message as Bully};
 use crate::protocol::eventual::Message as Eventual;
 use crate::protocol::eventual::message::{Ask, Have, Spread, Tell};
 use crate::protocol::log::members::{Change, Membership, Unchanged};
 use crate::protocol::log::{Beginning, Holding, Message as Log, Piece, entries};
+use crate::protocol::overlay::{Message as Overlay, chord, flood, index};
 use crate::protocol::register::{self, Message as Register};
 use crate::protocol::strong::Message as Call;
 use crate::protocol::types::{Ballot, NodeId};
@@ -17,7 +20,7 @@ use crate::protocol::{Message, strong};
 use crate::xmlrpc::Bytes;
 
 /// The messages' methods, sorted.
-pub(super) const NAMES: [&str; 30] = [
+pub(super) const NAMES: [&str; 33] = [
     "bully.answer",
     "bully.coordinator",
     "bully.election",
@@ -27,6 +30,9 @@ pub(super) const NAMES: [&str; 30] = [
     "eventual.have",
     "eventual.spread",
     "eventual.tell",
+    "dht.message",
+    "flood.message",
+    "index.message",
     "log.accept",
     "log.accepted",
     "log.answer",
@@ -118,6 +124,11 @@ pub(super) struct Fields {
     store: Option<register::Store>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stored: Option<register::Stored>,
+    dht: Option<chord::Message>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flood: Option<flood::Message>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<index::Message>,
 }
 
 /// The method of a message; `None` for those that [`super::wire`] knows.
@@ -133,6 +144,9 @@ pub(crate) const fn name(message: &Message) -> Option<&'static str> {
         Message::Eventual(Eventual::Have(_)) => "eventual.have",
         Message::Eventual(Eventual::Spread(_)) => "eventual.spread",
         Message::Eventual(Eventual::Tell(_)) => "eventual.tell",
+        Message::Overlay(Overlay::Dht(_)) => "dht.message",
+        Message::Overlay(Overlay::Flood(_)) => "flood.message",
+        Message::Overlay(Overlay::Index(_)) => "index.message",
         Message::Log(Log::Accept { .. }) => "log.accept",
         Message::Log(Log::Accepted { .. }) => "log.accepted",
         Message::Log(Log::Blank) => "log.blank",
@@ -172,6 +186,7 @@ pub(super) fn weight(message: &Message) -> usize {
         }
         Message::Register(Register::Store(store)) => store.held.value.as_str().len(),
         Message::Register(Register::Held(answer)) => answer.held.as_ref().map_or(0, |held| held.value.as_str().len()),
+        Message::Overlay(message) => wire_overlay::weight(message),
         _ => 0,
     }
 }
@@ -185,6 +200,16 @@ pub(super) fn fields(message: &Message) -> Fields {
         Message::Log(message) => of_log(message),
         Message::Register(message) => of_register(message),
         Message::Strong(message) => of_call(message),
+        Message::Overlay(message) => of_overlay(message),
+    }
+}
+
+fn of_overlay(message: &Overlay) -> Fields {
+    let none = Fields::default();
+    match message.clone() {
+        Overlay::Dht(message) => Fields { dht: Some(message), ..none },
+        Overlay::Flood(message) => Fields { flood: Some(message), ..none },
+        Overlay::Index(message) => Fields { index: Some(message), ..none },
     }
 }
 
@@ -310,6 +335,9 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
         "register.query" => Register::Query(fields.query?).into(),
         "register.store" => Register::Store(fields.store?).into(),
         "register.stored" => Register::Stored(fields.stored?).into(),
+        "dht.message" => overlay(Overlay::Dht(fields.dht?))?,
+        "flood.message" => overlay(Overlay::Flood(fields.flood?))?,
+        "index.message" => overlay(Overlay::Index(fields.index?))?,
         "log.accept" => {
             let began = match (fields.length, fields.start) {
                 (Some(length), Some(start)) => Some(Beginning { accepted: fields.accepted, length, start }),
@@ -363,11 +391,18 @@ pub(super) fn message(name: &str, fields: Fields) -> Option<Message> {
     })
 }
 
+fn overlay(message: Overlay) -> Option<Message> {
+    wire_overlay::is_sound(&message).then(|| message.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::bully::Rank;
     use crate::protocol::log::entries::{Command, Entry};
+    use crate::protocol::overlay::ring::{Point, Position};
+    use crate::protocol::overlay::{Item, Key, Stamp, Version};
+    use crate::protocol::types::{NodeId, Value};
     use crate::xmlrpc::{Limits, from_response, to_response};
 
     fn all() -> Vec<Message> {
@@ -383,7 +418,8 @@ mod tests {
         let rank = Rank { epoch: Some(epoch), counter: 9, id: node };
         let (hash, offset, total, slot) = (u64::MAX - 5, 7, 900, 12);
         let holds = Holding { accepted: None, length: 2, committed: 1 };
-        vec![
+        let mut all = overlays(node);
+        all.extend([
             Bully::Answer(Answer { number: 3, ok: Some(node), coordinator: Some(epoch) }).into(),
             Bully::Coordinator(Announcement { epoch }).into(),
             Bully::Election(Election { rank, number: 1, forced: true }).into(),
@@ -424,10 +460,9 @@ mod tests {
             Call::Change { id: 3, change: Change::Add { node, address: Arc::from("h:1") } }.into(),
             Call::Change { id: 3, change: Change::Remove { node } }.into(),
             Call::Unchanged { id: 3, why: Unchanged::Busy }.into(),
-        ]
-        .into_iter()
-        .chain(weak(node))
-        .collect()
+        ]);
+        all.extend(weak(node));
+        all
     }
 
     fn weak(node: NodeId) -> Vec<Message> {
@@ -462,6 +497,79 @@ mod tests {
             Register::Store(register::Store { call, name, held }).into(),
             Register::Stored(register::Stored { call, timestamp }).into(),
         ]
+    }
+
+    fn overlays(node: NodeId) -> Vec<Message> {
+        let at = Position(u64::MAX - 3);
+        let (point, stamp) = (Point { at, node }, Stamp { counter: Stamp::MAX_COUNTER, node });
+        let key = Key::new("k\u{1f600} <&>").unwrap();
+        let set = Version { stamp, value: Some(Value::new("<string>&lt;&amp;\u{e9}</string>")) };
+        let removed = Version { stamp, value: None };
+        let of = |version: &Version| Item { key: key.clone(), version: version.clone() };
+        let (id, to, points) = (1 << 60, at, vec![point, point]);
+        let dht = vec![
+            chord::Message::Find { id, target: at, upkeep: true },
+            chord::Message::Next { id, nearer: Vec::new(), upkeep: false },
+            chord::Message::Found { id, owners: points.clone(), upkeep: false },
+            chord::Message::Outside { id: None, joining: true },
+            chord::Message::Outside { id: Some(id), joining: false },
+            chord::Message::Stabilise { of: at, by: point },
+            chord::Message::Neighbours { to, of: point, predecessor: Some(point), successors: points },
+            chord::Message::Neighbours { to, of: point, predecessor: None, successors: Vec::new() },
+            chord::Message::Leaving {},
+            chord::Message::Fetch { id, key: key.clone() },
+            chord::Message::Held { id, version: Some(set.clone()), room: true },
+            chord::Message::Held { id, version: None, room: false },
+            chord::Message::Copies { id: None, items: vec![of(&set), of(&removed)] },
+            chord::Message::Copied { id, kept: true },
+            chord::Message::Compare { from: Position(0), to, digest: at },
+            chord::Message::Holding { from: Position(0), to, have: vec![(at, stamp)] },
+            chord::Message::Want { positions: vec![at] },
+        ];
+        let route = vec![node, node];
+        let flood = vec![
+            flood::Message::Hello {},
+            flood::Message::Welcome { taken: false },
+            flood::Message::Query { id, key: key.clone(), time_to_live: 7, route: route.clone() },
+            flood::Message::Hit { id, version: set.clone(), route },
+            flood::Message::Forget { id, key: key.clone(), upto: stamp },
+            flood::Message::Forgot { id },
+        ];
+        let index = vec![
+            index::Message::Ask { id, key: key.clone(), sets: true },
+            index::Message::Holder { id, entry: Some(stamp), serial: None },
+            index::Message::Holder { id, entry: None, serial: Some(1 << 55) },
+            index::Message::Enter { id, key: key.clone(), serial: 1 << 55 },
+            index::Message::Strike { id, key: key.clone(), entry: stamp },
+            index::Message::Entered { id, serial: 1 << 55, done: true },
+            index::Message::Fetch { id, key: key.clone() },
+            index::Message::Held { id, version: Some(set) },
+            index::Message::Claim { copies: vec![(key.clone(), 1 << 55)] },
+            index::Message::Drop { key, serial: 3 },
+        ];
+        let dht = dht.into_iter().map(Message::from);
+        dht.chain(flood.into_iter().map(Message::from)).chain(index.into_iter().map(Message::from)).collect()
+    }
+
+    /// What a peer sends as a value goes into answers as it stands: what is none is no message.
+    #[test]
+    fn a_value_that_is_none_is_no_message() {
+        let stamp = Stamp { counter: 1, node: NodeId::new(1).unwrap() };
+        let large = format!("<string>{}</string>", "x".repeat(1 << 20));
+        for text in ["", "5", "<int>5</int", "</value></data>", "<int>5</int><int>6</int>", &large] {
+            let version = Version { stamp, value: Some(Value::new(text)) };
+            let item = Item { key: Key::new("k").unwrap(), version: version.clone() };
+            let messages = [
+                Message::from(chord::Message::Copies { id: None, items: vec![item] }),
+                chord::Message::Held { id: 1, version: Some(version.clone()), room: true }.into(),
+                flood::Message::Hit { id: 1, version: version.clone(), route: Vec::new() }.into(),
+                index::Message::Held { id: 1, version: Some(version) }.into(),
+            ];
+            for sent in messages {
+                let shown: String = text.chars().take(40).collect();
+                assert_eq!(message(name(&sent).unwrap(), fields(&sent)), None, "{shown}");
+            }
+        }
     }
 
     #[test]

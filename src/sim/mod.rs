@@ -62,6 +62,7 @@ pub mod disk;
 pub(crate) mod explore;
 pub mod faults;
 pub mod network;
+pub mod overlay;
 mod queue;
 pub mod report;
 pub mod shrink;
@@ -98,11 +99,13 @@ pub enum Protocol {
     Eventual,
     /// The quorum register.
     Register,
+    /// Overlays: a hash table, flooding and an index.
+    Overlay,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Paxos, Self::Log, Self::Bully, Self::Eventual, Self::Register];
+    pub const ALL: [Self; 6] = [Self::Paxos, Self::Log, Self::Bully, Self::Eventual, Self::Register, Self::Overlay];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
@@ -113,6 +116,7 @@ impl Protocol {
             Self::Bully => "bully",
             Self::Eventual => "eventual",
             Self::Register => "register",
+            Self::Overlay => "overlay",
         }
     }
 
@@ -123,6 +127,7 @@ impl Protocol {
             Self::Paxos | Self::Eventual | Self::Register => 1500,
             Self::Log => 6000,
             Self::Bully => 4000,
+            Self::Overlay => 12_000,
         }
     }
 

@@ -6,6 +6,7 @@ use super::*;
 
 mod elections;
 mod log;
+mod overlays;
 mod planted;
 mod traces;
 pub(crate) mod weak;

@@ -88,6 +88,7 @@ impl About {
             Message::Strong(message) => Some(words::call(message)),
             Message::Eventual(message) => Some(format!("{message:?}")),
             Message::Register(message) => Some(format!("{message:?}")),
+            Message::Overlay(message) => Some(words::overlay(message)),
         };
         Self { message: Some(id), peer: Some(peer), subject: Subject::message(message), text }
     }
@@ -116,6 +117,7 @@ impl About {
         let text = match notice {
             Notice::Replied { request, result, .. } => Some(format!("client {} is answered: {result:?}", request.0)),
             Notice::Finished { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
+            Notice::Found { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
             _ => None,
         };
         Self { text, ..Self::of(Subject::news(notice)) }

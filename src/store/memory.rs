@@ -29,7 +29,8 @@ impl Store for Memory {
                 | Record::Accept { .. }
                 | Record::Log(_)
                 | Record::Eventual(_)
-                | Record::Register(_) => {}
+                | Record::Register(_)
+                | Record::Overlay(_) => {}
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 pub mod decided_files;
 mod log_tables;
 pub mod memory;
+mod overlay_tables;
 mod reserve;
 mod seal;
 pub mod sqlite;

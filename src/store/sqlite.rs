@@ -22,10 +22,11 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
 use super::reserve::{Reserve, is_want_of_room};
 use super::seal::{Batches, Seal};
-use super::{Decision, Store, StoreError, log_tables, weak_tables};
+use super::{Decision, Store, StoreError, log_tables, overlay_tables, weak_tables};
 use crate::protocol::Record;
 use crate::protocol::durable::Durable;
 use crate::protocol::log::{self, memory::Memory};
+use crate::protocol::overlay;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
 /// 4 has the eventual board and the registers, 3 counts the batches of the log, 2 did neither.
@@ -155,6 +156,8 @@ impl Sqlite {
             create(&mut self.connection, self.id).map_err(|source| self.failed(source))?;
             sync_directory(dir)?;
         }
+        // Younger than the format: a database made before has these tables from now on.
+        self.connection.execute_batch(overlay_tables::SCHEMA).map_err(|source| self.failed(source))?;
         let owner: Option<u32> = self
             .connection
             .query_row("SELECT id FROM node", [], |row| row.get(0))
@@ -229,6 +232,7 @@ impl Sqlite {
                 Record::Log(record) => log_tables::write(transaction, record)?,
                 Record::Eventual(record) => weak_tables::write_board(transaction, record)?,
                 Record::Register(record) => weak_tables::write_register(transaction, record)?,
+                Record::Overlay(record) => overlay_tables::write(transaction, record)?,
                 Record::Promise { instance, ballot } => {
                     let ballot = ballot.to_string();
                     transaction.prepare_cached("INSERT OR REPLACE INTO promised VALUES (?1, ?2, ?3)")?.execute(
@@ -262,6 +266,7 @@ impl Sqlite {
                     transaction.execute_batch("DELETE FROM promised; DELETE FROM accepted; DELETE FROM decided")?;
                     log_tables::clear(transaction)?;
                     weak_tables::clear(transaction)?;
+                    overlay_tables::clear(transaction)?;
                     // SQLite's integers are signed; one restart a nanosecond would take 292 years to get there.
                     let signed = i64::try_from(*generation).unwrap_or(i64::MAX);
                     let crc = checksum(&["node", &id.to_string(), &signed.to_string(), &followed.to_string()]);
@@ -399,6 +404,9 @@ impl Store for Sqlite {
                 Memory::default()
             }
         };
+        durable.overlay = overlay_tables::read(&self.connection)
+            .map_err(|source| self.failed(source))?
+            .map_err(|what| self.damaged(what))?;
         Ok(durable)
     }
 
@@ -505,6 +513,9 @@ fn weight(record: &Record) -> usize {
             2 + record.put.len() / 32 + bytes.sum::<usize>() / 4096
         }
         Record::Register(record) => 1 + record.held.value.as_str().len() / 4096,
+        Record::Overlay(overlay::Record::Hold { item, .. }) => {
+            1 + item.version.value.as_ref().map_or(0, |value| value.as_str().len()) / 4096
+        }
         _ => 1,
     }
 }

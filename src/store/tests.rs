@@ -62,6 +62,59 @@ proptest! {
 }
 
 #[test]
+fn overlays_are_kept_and_damaged_copies_dropped() {
+    use crate::protocol::overlay::{Item, Key, Memory as Held, Record as Overlay, Shelf, Stamp, Version};
+    let dir = TempDir::new().unwrap();
+    let item = |key: &str, counter: u64, value: Option<&str>| {
+        let stamp = Stamp { counter, node: id(8003) };
+        Item { key: Key::new(key).unwrap(), version: Version { stamp, value: value.map(Value::new) } }
+    };
+    let hold = |shelf, item| Record::Overlay(Overlay::Hold { shelf, item });
+    let records = [
+        hold(Shelf::Dht, item("a", 1, Some("<int>1</int>"))),
+        hold(Shelf::Dht, item("a", 2, Some("<int>2</int>"))),
+        hold(Shelf::Dht, item("b", Stamp::MAX_COUNTER, None)),
+        hold(Shelf::Dht, item("", 1, Some(""))),
+        hold(Shelf::Flood, item("a", 1, Some("<int>3</int>"))),
+        hold(Shelf::Index, item("c", 1, Some("<int>4</int>"))),
+        Record::Overlay(Overlay::Release { shelf: Shelf::Index, key: Key::new("c").unwrap() }),
+        hold(Shelf::Directory, item("c", 7, None)),
+        Record::Overlay(Overlay::Membership { joined: false }),
+        Record::Overlay(Overlay::Reserve { shelf: Shelf::Dht, upto: 1000 }),
+        Record::Overlay(Overlay::Reserve { shelf: Shelf::Dht, upto: Stamp::MAX_COUNTER }),
+    ];
+    let mut memory = Memory::default();
+    let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
+    memory.write(&records, "now", true).unwrap();
+    sqlite.write(&records, "now", true).unwrap();
+    drop(sqlite);
+    let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
+    let held = sqlite.load().unwrap().overlay;
+    assert_eq!(held, memory.load().unwrap().overlay);
+    assert!(held.left && held.dht.len() == 3 && held.directory.len() == 1);
+    // A copy that is not what was written is not there any more; the others are.
+    for change in ["value = '<int>9</int>'", "counter = 9", "node = 8004", "value = NULL"] {
+        let change = format!("UPDATE overlay SET {change} WHERE shelf = 'dht' AND key = 'a'");
+        Connection::open(dir.path().join("node.db")).unwrap().execute(&change, []).unwrap();
+        let held = sqlite.load().unwrap().overlay;
+        assert!(held.dht.version(&Key::new("a").unwrap()).is_none() && held.dht.len() == 2, "{change}");
+        assert_eq!(sqlite.load().unwrap().overlay, held, "it is dropped for good");
+        sqlite.write(&records[1..2], "now", true).unwrap();
+    }
+    // Which numbers were given nobody else knows.
+    let mut bend = |change: &str| {
+        Connection::open(dir.path().join("node.db")).unwrap().execute(change, []).unwrap();
+        sqlite.load().map_err(|error| error.to_string())
+    };
+    let error = bend("UPDATE overlay_reserved SET upto = 1").unwrap_err();
+    assert!(error.contains("the numbers reserved for the overlay dht are damaged"), "{error}");
+    assert_eq!(bend(&format!("UPDATE overlay_reserved SET upto = {}", Stamp::MAX_COUNTER)).unwrap().overlay, held);
+    // A restart of the lab forgets them.
+    sqlite.write(&[Record::Generation { generation: 2, followed: false }], "now", true).unwrap();
+    assert_eq!(sqlite.load().unwrap().overlay, Held::default());
+}
+
+#[test]
 fn the_second_opener_is_refused() {
     let dir = TempDir::new().unwrap();
     let first = Sqlite::open(dir.path(), id(8000)).unwrap();

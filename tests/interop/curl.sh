@@ -510,12 +510,37 @@ timestamp=$(member timestamp)
 gives "$(struct found "$(b 1)" value "$(array "$(i 1)" "$(s b)")" timestamp "$timestamp")" register.read "$(s 'curl Ü')"
 gives "$(struct read "$(i 2)" write "$(i 2)" nodes "$(i 3)" intersect "$(b 1)")" register.quorum
 echo 'quorum registers'
+# --- overlays: the route is in every answer ---
+for overlay in dht flood index; do
+  key=$(s "curl $overlay")
+  call "$overlay.set" "$key" "$(i 5)"
+  has "$result" "<name>hops</name><value><array><data><value>$(i "$first")</value>" "$overlay.set"
+  call_on "$third" "$overlay.get" "$key"
+  has "$result" "<name>found</name><value>$(b 1)</value>" "$overlay.get"
+  has "$result" "<name>value</name><value>$(i 5)</value>" "$overlay.get"
+  has "$result" "<name>hops</name><value><array><data><value>$(i "$third")</value>" "$overlay.get"
+  call "$overlay.remove" "$key"
+  call "$overlay.get" "$key"
+  has "$result" "<name>found</name><value>$(b 0)</value>" "$overlay.get"
+  fault 140 'nothing was changed' "$overlay.remove" "$key"
+done
+call dht.fingers
+call dht.leave
+call dht.ring
+has "$result" "<name>state</name><value>$(s left)</value>" dht.ring
+call dht.join
+call dht.ring
+has "$result" "<name>state</name><value>$(s joined)</value>" dht.ring
+echo overlays
 
 # --- what nodes say to each other: a client that says it wrongly gets a fault, and changes nothing ---
 call status
 envelope=$(struct from "$(i "$second")" to "$(i "$first")" generation "$(member generation)")
 for method in answer coordinator election heartbeat resign; do
   fault -32602 'lacks a member' "bully.$method" "$(struct)" "$envelope"
+done
+for overlay in dht flood index; do
+  fault -32602 'lacks a member' "$overlay.message" "$(struct)" "$envelope"
 done
 for method in accept accepted answer change confirm confirmed fetch fetched forward known prepare promise read readable \
     reject unchanged; do

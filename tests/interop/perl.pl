@@ -522,12 +522,33 @@ sub registers {
     same(call('register.quorum'), record(read => int_(2), write => int_(2), nodes => int_(3), intersect => boolean(1)));
     return 'quorum registers';
 }
+# A hash table, flooding and an index: the route is in every answer.
+sub overlays {
+    for my $overlay (qw(dht flood index)) {
+        my $key = text("perl $overlay");
+        same(call("$overlay.set", $key, int_(5))->{hops}->[0], int_($ports[0]));
+        my $got = call_on(2, "$overlay.get", $key);
+        same($got->{found}, boolean(1));
+        same($got->{value}, int_(5));
+        same($got->{hops}->[0], int_($ports[2]));
+        call("$overlay.remove", $key);
+        same(call("$overlay.get", $key)->{found}, boolean(0));
+        fault(140, 'nothing was changed', "$overlay.remove", $key);
+        fault(144, 'at most 512 bytes', "$overlay.get", text('x' x 513));
+    }
+    call('dht.fingers');
+    call('dht.leave');
+    same(call('dht.ring')->{state}, text('left'));
+    call('dht.join');
+    same(call('dht.ring')->{state}, text('joined'));
+    return 'overlays';
+}
 
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 sub messages {
     my @names = map { $_->value } @{ call('system.listMethods') };
     my $envelope = record(from => int_($ports[1]), to => int_($ports[0]), generation => call('status')->{generation});
-    for my $name (grep { /^(log|bully|eventual|register)\./ && !/^(bully\.(status|elect)|register\.(read|write|quorum))$/ }
+    for my $name (grep { /^(log|bully|eventual|register)\.|\.message$/ && !/^(bully\.(status|elect)|register\.(read|write|quorum))$/ }
         @names) {
         fault(-32602, 'is missing', $name);
         fault(-32602, 'lacks a member', $name, record(), $envelope) if $name ne 'log.blank';
@@ -562,6 +583,7 @@ sub everything {
 for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&links, \&introspection, \&about, \&multicall,
     \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&eventual, \&registers,
     \&members, \&messages, \&credentials,
+    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&overlays, \&messages, \&credentials,
     \&restarting, \&everything) {
     print $part->() . "\n";
 }

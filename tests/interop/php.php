@@ -487,6 +487,26 @@ $parts[] = function () use ($ports): string {
     return 'members';
 };
 
+// A hash table, flooding and an index: the route is in every answer.
+$parts[] = function () use ($ports): string {
+    foreach (['dht', 'flood', 'index'] as $overlay) {
+        $key = "php $overlay";
+        same(call("$overlay.set", $key, ['two', 1])['hops'][0], $ports[0]);
+        $got = call_on(2, "$overlay.get", $key);
+        same([$got['found'], $got['value'], $got['hops'][0]], [true, ['two', 1], $ports[2]]);
+        call("$overlay.remove", $key);
+        same(call("$overlay.get", $key)['found'], false);
+        fault(140, 'nothing was changed', "$overlay.remove", $key);
+        fault(144, 'at most 512 bytes', "$overlay.get", str_repeat('x', 513));
+    }
+    same(is_array(call('dht.fingers')), true);
+    call('dht.leave');
+    same(call('dht.ring')['state'], 'left');
+    call('dht.join');
+    same(call('dht.ring')['state'], 'joined');
+    return 'overlays';
+};
+
 // What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 $parts[] = function () use ($ports): string {
     $posted = call('board.eventual.post', "first\n<&>");
@@ -523,7 +543,7 @@ $parts[] = function () use ($ports, $led): string {
     foreach (array_diff(call('system.listMethods'), [
         'bully.status', 'bully.elect', 'register.read', 'register.write', 'register.quorum',
     ]) as $name) {
-        if (preg_match('/^(log|bully|eventual|register)\./', $name)) {
+        if (preg_match('/^(log|bully|eventual|register)\.|\.message$/', $name)) {
             fault(-32602, 'is missing', $name);
             $name === 'log.blank' || fault(-32602, 'lacks a member', $name, ['none' => 0], $envelope);
         }

@@ -707,14 +707,46 @@ def registers():
     fault(-32602, "both", "register.quorum", 2)
     same(call("register.quorum", 2, 2), usual)
     return "quorum registers"
+def overlays():
+    """A hash table, flooding and an index: keys of any text, and the route in every answer."""
+    value = {"x": [1, "two", 0.5, True, b"\0"]}
+    until("one ring", lambda: {point["node"] for point in call("dht.ring")["points"]} == set(PORTS))
+    for overlay in ("dht", "flood", "index"):
+        key = f"python Ü {overlay}"
+        answer = call(f"{overlay}.set", key, value)
+        same(answer["hops"][0], PORTS[0])
+        for port, node in zip(PORTS, NODES):
+            got = call(f"{overlay}.get", key, on=node)
+            same({k: got[k] for k in ("found", "value")}, {"found": True, "value": value})
+            assert got["hops"][0] == port and set(got["hops"]) <= set(PORTS), got
+        same(call(f"{overlay}.get", "python never")["found"], False)
+        call(f"{overlay}.remove", key, on=NODES[1])
+        same(call(f"{overlay}.get", key)["found"], False)
+        fault(140, "nothing was changed", f"{overlay}.remove", key)
+        fault(144, "at most 512 bytes", f"{overlay}.set", "x" * 513, 1)
+        fault(113, "larger than 1048576", f"{overlay}.set", "x", "x" * 2**20)
+        fault(114, "above 60000", f"{overlay}.get", "x", {"deadline_ms": 60001})
+        fault(-32602, "nil", f"{overlay}.set", "x", None)
+        call(f"{overlay}.set", "k" * 512, "")
+        same(call(f"{overlay}.get", "k" * 512)["value"], "")
+    same(call("dht.ring")["state"], "joined")
+    for finger in call("dht.fingers"):
+        same(sorted(finger), ["at", "exponent", "node", "position", "start"])
+    same(call("dht.leave")["hops"], [PORTS[0]])
+    same(call("dht.ring")["state"], "left")
+    same(call("dht.get", "k" * 512)["value"], "")
+    same(call("dht.join")["copies"], 0)
+    same(call("dht.ring")["state"], "joined")
+    return "overlays"
 
 
 def messages():
     """What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing."""
-    names = [name for name in call("system.listMethods") if name.startswith(("log.", "bully.", "eventual.", "register."))]
+    families = ("log.", "bully.", "eventual.", "register.")
+    names = [name for name in call("system.listMethods") if name.startswith(families) or name.endswith(".message")]
     own = ("bully.status", "bully.elect", "register.read", "register.write", "register.quorum")
     names = [name for name in names if name not in own]
-    same(len(names), 30)
+    same(len(names), 33)
     before = call("bully.status")
     envelope = {"from": PORTS[1], "to": PORTS[0], "generation": call("status")["generation"]}
     alice = ServerProxy(f"http://alice:{SECRET}@127.0.0.1:{GUARDED}")
@@ -759,5 +791,7 @@ def everything():
 PARTS = [values, own_types, large_ints, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults]
 PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options]
 PARTS += [eventual, registers, members, messages]
+PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, members]
+PARTS += [overlays, messages]
 for part in PARTS + [credentials, restarting, everything]:
     print(part(), flush=True)

@@ -462,12 +462,30 @@ def registers
   fault(113, "513 bytes", "register.write", "x" * 513, 1)
   same(call("register.quorum"), { "read" => 2, "write" => 2, "nodes" => 3, "intersect" => true })
   "quorum registers"
+# A hash table, flooding and an index: the route is in every answer.
+def overlays
+  %w[dht flood index].each do |overlay|
+    key = "ruby #{overlay}"
+    same(call("#{overlay}.set", key, ["two", 1])["hops"][0], PORTS[0])
+    got = call_on(2, "#{overlay}.get", key)
+    same([got["found"], got["value"], got["hops"][0]], [true, ["two", 1], PORTS[2]])
+    call("#{overlay}.remove", key)
+    same(call("#{overlay}.get", key)["found"], false)
+    fault(140, "nothing was changed", "#{overlay}.remove", key)
+    fault(144, "at most 512 bytes", "#{overlay}.get", "x" * 513)
+  end
+  same(call("dht.fingers").class, Array)
+  call("dht.leave")
+  same(call("dht.ring")["state"], "left")
+  call("dht.join")
+  same(call("dht.ring")["state"], "joined")
+  "overlays"
 end
 
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 def messages
   envelope = { "from" => PORTS[1], "to" => PORTS[0], "generation" => call("status")["generation"] }
-  names = call("system.listMethods").grep(/\A(log|bully|eventual|register)\./)
+  names = call("system.listMethods").grep(/\A(log|bully|eventual|register)\.|\.message\z/)
   names -= %w[bully.status bully.elect register.read register.write register.quorum]
   names.each do |name|
     fault(-32_602, "is missing", name)
@@ -499,3 +517,4 @@ end
    watching board files locks eventual registers members messages credentials restarting everything].each do |part|
   puts send(part)
 end
+   watching board files locks members overlays messages credentials restarting everything].each { |part| puts send(part) }

@@ -11,6 +11,7 @@ use crate::protocol::bully::Message as Bully;
 use crate::protocol::eventual::memory::Stamp;
 use crate::protocol::log::memory::Record as LogRecord;
 use crate::protocol::log::{Message as Log, Piece};
+use crate::protocol::overlay;
 use crate::protocol::paxos::{Message as Paxos, Outcome};
 use crate::protocol::strong::Message as Call;
 use crate::protocol::types::{Ballot, Instance, Value};
@@ -90,6 +91,7 @@ impl About {
             Message::Strong(call) => Self::call(wire_strong::name(message).unwrap_or("call"), call),
             Message::Eventual(board) => weak::board(wire_strong::name(message).unwrap_or("eventual"), board),
             Message::Register(register) => weak::register(wire_strong::name(message).unwrap_or("register"), register),
+            Message::Overlay(message) => Self::overlay(message),
             Message::Elsewhere => Self::named("Elsewhere", "the sender lives in a later generation"),
         }
     }
@@ -188,6 +190,30 @@ impl About {
         }
     }
 
+    fn overlay(message: &overlay::Message) -> Self {
+        let about = Self::new(message.name(), None);
+        let key = message.key().map(|key| about_key(key, None));
+        Self { note: key.map(Cow::Owned), ..about }
+    }
+
+    fn held(record: &overlay::Record) -> Self {
+        match record {
+            overlay::Record::Hold { shelf, item } => {
+                let note = about_key(&item.key, Some(item.version.stamp));
+                let about = Self::named("overlay.hold", format!("{} of {}", note, shelf.name()));
+                Self { value: item.version.value.as_ref().map(shortened), ..about }
+            }
+            overlay::Record::Release { shelf, key } => {
+                Self::named("overlay.release", format!("{} of {}", about_key(key, None), shelf.name()))
+            }
+            overlay::Record::Membership { joined: true } => Self::named("overlay.join", "wants to be part of the ring"),
+            overlay::Record::Reserve { shelf, upto } => {
+                Self::named("overlay.reserve", format!("numbers up to {upto} of {}", shelf.name()))
+            }
+            overlay::Record::Membership { joined: false } => Self::named("overlay.leave", "leaves the ring"),
+        }
+    }
+
     /// What a client proposes.
     #[must_use]
     pub fn wish(instance: &Instance, value: &Value) -> Self {
@@ -221,6 +247,7 @@ impl About {
             }
             Record::Log(LogRecord::Commit { slot }) => Self { committed: Some(*slot), ..Self::new("log.commit", None) },
             Record::Log(LogRecord::Prove) => Self::named("log.prove", "may vote"),
+            Record::Overlay(record) => Self::held(record),
         }
     }
 
@@ -251,6 +278,16 @@ impl About {
             News::Readable { request, result } => {
                 let what = if result.is_ok() { "may read" } else { "may not read" };
                 Self::named("Readable", format!("client {}: {what}", request.0))
+            }
+            News::Found { request, result } => {
+                let what = match result {
+                    Ok(answer) => {
+                        let hops: Vec<String> = answer.hops.iter().map(ToString::to_string).collect();
+                        format!("client {}: by {}", request.0, hops.join(", "))
+                    }
+                    Err(failure) => format!("client {}: {failure}", request.0),
+                };
+                Self::named("Found", what)
             }
             News::Ignored { from, reason } => Self::named("Ignored", format!("of {from}: {reason}")),
         }
@@ -322,6 +359,14 @@ impl Facts {
             _ = write!(words, " in {instance}");
         }
         words
+    }
+}
+
+fn about_key(key: &overlay::Key, stamp: Option<overlay::Stamp>) -> String {
+    let shown: String = key.as_str().chars().take(40).flat_map(char::escape_debug).collect();
+    match stamp {
+        Some(stamp) => format!("'{shown}' {}.{}", stamp.counter, stamp.node),
+        None => format!("'{shown}'"),
     }
 }
 

@@ -150,6 +150,7 @@ impl Strong {
             super::Message::Paxos(_)
             | super::Message::Eventual(_)
             | super::Message::Register(_)
+            | super::Message::Overlay(_)
             | super::Message::Elsewhere => {}
         }
         self.settle(out);

@@ -6,6 +6,7 @@
 pub(super) mod bully;
 pub(super) mod eventual;
 pub(super) mod log;
+pub(super) mod overlay;
 pub(super) mod paxos;
 pub(super) mod register;
 
@@ -16,6 +17,7 @@ use rand_pcg::Pcg64Mcg;
 use super::report::Tally;
 use crate::protocol::durable::Durable;
 use crate::protocol::host::{Host, Sender};
+use crate::protocol::overlay::{Call as KeyCall, Options as OverlayOptions, Which};
 use crate::protocol::paxos::Proposal;
 use crate::protocol::types::{Instance, NodeId, RequestId, Value};
 use crate::protocol::{self, Effect, Event, Message, Record, strong};
@@ -55,6 +57,10 @@ pub(super) enum Call {
     Board(BoardCall),
     /// To write a register, or to read it if there is no value.
     Register { request: RequestId, name: String, value: Option<Value>, deadline_ticks: u64 },
+    /// To do something with a key of an overlay.
+    Seek { request: RequestId, which: Which, call: KeyCall, deadline_ticks: u64 },
+    /// To be part of the ring, or not.
+    Move { request: RequestId, joins: bool, deadline_ticks: u64 },
 }
 
 /// What a client does to an eventual board. What it picks is one of the entries that its node shows, by a number.
@@ -92,6 +98,13 @@ impl fmt::Display for Call {
                 write!(f, "call {}, within {deadline_ticks} ticks: register {name}", request.0)?;
                 value.as_ref().map_or(Ok(()), |value| write!(f, " = {value}"))
             }
+            Self::Seek { request, which, call, deadline_ticks } => {
+                write!(f, "call {}, within {deadline_ticks} ticks: {which:?} {call:?}", request.0)
+            }
+            Self::Move { request, joins, deadline_ticks } => {
+                let what = if *joins { "join" } else { "leave" };
+                write!(f, "call {}, within {deadline_ticks} ticks: {what}", request.0)
+            }
         }
     }
 }
@@ -120,6 +133,10 @@ pub(super) trait Subject: fmt::Debug {
 
     /// What is set for the nodes' registers; without, they have none.
     fn register(&self) -> Option<protocol::register::Options> {
+        None
+    }
+    /// What is set for the nodes' overlays; without, they have none.
+    fn overlay(&self) -> Option<OverlayOptions> {
         None
     }
 

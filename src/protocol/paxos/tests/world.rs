@@ -462,6 +462,7 @@ fn message(args: &mut ArgumentConsumer<'_>) -> Fallible<HostMessage> {
 fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ballot>) {
     match message {
         HostMessage::Strong(_) => ("Strong", None, None),
+        HostMessage::Overlay(_) => ("Overlay", None, None),
         HostMessage::Log(_) => ("Log", None, None),
         HostMessage::Eventual(_) => ("Eventual", None, None),
         HostMessage::Register(_) => ("Register", None, None),
@@ -525,6 +526,7 @@ pub(super) fn shown_record(record: &Record) -> String {
         Record::Log(record) => format!("{record:?}"),
         Record::Eventual(record) => format!("{record:?}"),
         Record::Register(record) => format!("{record:?}"),
+        Record::Overlay(record) => format!("{record:?}"),
         Record::Promise { instance, ballot } => format!("{}promise {ballot}", label(instance)),
         Record::Accept { instance, ballot, value } => format!("{}acceptance {ballot} '{value}'", label(instance)),
         Record::Decide { instance, ballot, value } => format!("{}decision '{value}' in {ballot}", label(instance)),
@@ -537,9 +539,11 @@ pub(super) fn shown_record(record: &Record) -> String {
 /// What the outside is told: a line, or nothing where the effects beside it say the same.
 pub(super) fn told(id: NodeId, event: &Event) -> String {
     match event {
-        Event::Replied { .. } | Event::Readable { .. } | Event::Finished { .. } | Event::Correspondents { .. } => {
-            String::new()
-        }
+        Event::Replied { .. }
+        | Event::Readable { .. }
+        | Event::Finished { .. }
+        | Event::Found { .. }
+        | Event::Correspondents { .. } => String::new(),
         Event::Answered { request, outcome } => format!("{id} answers #{}: {}\n", request.0, shown_outcome(outcome)),
         Event::Ignored { from, reason } => {
             let from = if *from == NodeId::GUEST { "the guest".to_owned() } else { from.to_string() };
