@@ -22,7 +22,8 @@ impl Lab {
     pub(super) fn diff_boards(&mut self) -> Status {
         let answers = self.ask_all(|member| Ok::<_, CallError>((posts(member)?, entries(member)?)));
         let mut nodes = Vec::new();
-        let (mut strong, mut eventual): (Vec<(Port, Shown<u64>)>, Vec<(Port, Shown<_>)>) = (Vec::new(), Vec::new());
+        let mut strong: Vec<(Port, Shown<u64>)> = Vec::new();
+        let mut eventual: Vec<(Port, Shown<_>)> = Vec::new();
         for (port, answer) in answers {
             let Ok((posts, rows)) = answer else {
                 nodes.push(json!({ "node": port.number(), "up": false }));

@@ -90,7 +90,8 @@ fn once(file: &File, caller: Option<&mut Caller>, owner: &str) -> Result<(), Fai
     let counted = count().map_err(|error| file.failed(&error));
     // `lock.release(name, owner, token, options)`; the token is not needed to let go of what one holds.
     let released: Result<Answered<Wrote>, Failed> = caller.ask("lock.release", &(LOCK, owner));
-    counted.and(released.map(|_| ()))
+    counted?;
+    released.map(|_| ())
 }
 
 /// The file, which goes when it is no longer needed.

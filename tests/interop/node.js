@@ -259,7 +259,7 @@ async function credentials() {
 async function led() {
   const kinds = { leader: "number", epoch: "string", state: "string", eligible: "boolean", hears: "object" };
   Object.assign(kinds, { votes: "boolean", length: "number", committed: "number", applied: "number" });
-  Object.assign(kinds, { snapshot: "number", state_hash: "string", waiting: "number" });
+  Object.assign(kinds, { member: "boolean", snapshot: "number", state_hash: "string", waiting: "number" });
   await until("a leader", async () => {
     const rows = await Promise.all(NODES.map((_, node) => callOn(node, "bully.status")));
     if (rows.some((row) => !row.votes || row.leader === undefined || row.leader !== rows[0].leader)) return false;

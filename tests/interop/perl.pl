@@ -311,7 +311,7 @@ sub led {
         my %leaders = map { ($_->{leader} ? $_->{leader}->value : 'none') => 1 } @rows;
         return 0 if keys %leaders != 1 || $leaders{none} || grep { !$_->{votes}->value } @rows;
         same(types($_), 'applied:int committed:int eligible:boolean epoch:string hears:array leader:int length:int '
-                . 'snapshot:int state:string state_hash:string votes:boolean waiting:int') for @rows;
+                . 'member:boolean snapshot:int state:string state_hash:string votes:boolean waiting:int') for @rows;
         return 1;
     });
     return 'a leader';

@@ -307,7 +307,7 @@ $led = function (): string {
         }
         $kinds = ['leader' => 'int', 'epoch' => 'string', 'state' => 'string', 'eligible' => 'bool', 'hears' => 'array'];
         $kinds += ['votes' => 'bool', 'length' => 'int', 'committed' => 'int', 'applied' => 'int', 'snapshot' => 'int'];
-        $kinds += ['state_hash' => 'string', 'waiting' => 'int'];
+        $kinds += ['member' => 'bool', 'state_hash' => 'string', 'waiting' => 'int'];
         foreach ($rows as $row) {
             same(array_map('get_debug_type', $row), $kinds);
         }

@@ -299,7 +299,7 @@ def led():
 
     for row in until("a leader", one_leader):
         kinds = {"leader": int, "epoch": str, "state": str, "eligible": bool, "hears": list, "votes": bool, "length": int}
-        kinds |= {"committed": int, "applied": int, "snapshot": int, "state_hash": str, "waiting": int}
+        kinds |= {"member": bool, "committed": int, "applied": int, "snapshot": int, "state_hash": str, "waiting": int}
         same({name: type(value) for name, value in row.items()}, kinds)
         assert row["leader"] in PORTS and row["epoch"].endswith(f".{row['leader']}"), row
     return "a leader"

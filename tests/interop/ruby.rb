@@ -267,7 +267,7 @@ end
 def led
   kinds = { "leader" => Integer, "epoch" => String, "state" => String, "hears" => Array, "length" => Integer,
             "committed" => Integer, "applied" => Integer, "snapshot" => Integer, "state_hash" => String,
-            "waiting" => Integer, "eligible" => TrueClass, "votes" => TrueClass }
+            "waiting" => Integer, "eligible" => TrueClass, "member" => TrueClass, "votes" => TrueClass }
   until_so("a leader") do
     rows = (0..2).map { |node| call_on(node, "bully.status") }
     next false unless rows.map { |row| row["leader"] }.uniq.then { |all| all.size == 1 && all[0] }

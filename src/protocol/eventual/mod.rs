@@ -426,7 +426,8 @@ impl Eventual {
         let everywhere = &looked_at.0;
         let can_go = |place: &&Tombstone| everywhere.covers(place.stamp) && everywhere.covers(place.id);
         let mut going: BTreeSet<Tombstone> = self.board.tombstones().iter().filter(can_go).copied().collect();
-        if mutant!(ForgetsTooSoon) || mutant!(ForgetsThatItForgot) {
+        let forgets_all = mutant!(ForgetsTooSoon);
+        if forgets_all || mutant!(ForgetsThatItForgot) {
             going.extend(self.board.tombstones().iter());
         }
         let (left, most) = (self.board.tombstones().len() - going.len(), self.options.tombstones);
