@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::driver::{Input, Reaction, Wish};
+use super::driver::{Answering, Input, Query, Reaction, Wish};
 use super::intake::Intake;
 use super::status::Snapshot;
 use crate::lab::trace::ring::Ring;
@@ -67,8 +67,19 @@ impl Core {
         deadline_ticks: u64,
     ) -> Receiver<Result<Reply, Failure>> {
         let (reply, answer) = sync_channel(1);
-        self.intake.commands.push(Input::Command { command, keyed, deadline_ticks, reply });
+        self.command_then(command, keyed, deadline_ticks, Box::new(move |result| _ = reply.send(result)));
         answer
+    }
+
+    /// The same, for a caller that does not wait: the driver runs `reply` with the answer, or drops it when it ends.
+    pub(crate) fn command_then(
+        &self,
+        command: Vec<u8>,
+        keyed: bool,
+        deadline_ticks: u64,
+        reply: Answering<Result<Reply, Failure>>,
+    ) {
+        self.intake.commands.push(Input::Command { command, keyed, deadline_ticks, reply });
     }
 
     /// A look at the state: the newest within so many ticks, or without a deadline the one that is here.
@@ -78,13 +89,17 @@ impl Core {
         look: impl FnOnce(&Strong) -> T + Send + 'static,
     ) -> Receiver<Result<T, Failure>> {
         let (reply, answer) = sync_channel(1);
-        let query = Box::new(move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(look)));
+        self.query_then(deadline_ticks, Box::new(move |strong| _ = reply.send(strong.map(look))));
+        answer
+    }
+
+    /// The same, for a caller that does not wait.
+    pub(crate) fn query_then(&self, deadline_ticks: Option<u64>, query: Query) {
         let input = Input::Query { query, deadline_ticks };
         match deadline_ticks {
             Some(_) => self.intake.reads.push(input),
             None => _ = self.inbox.send(input),
         }
-        answer
     }
 
     /// Waits until a look at the state finds something, or so many ticks are over; the look is told when it is the last.
@@ -107,7 +122,10 @@ impl Core {
 
     /// Other members.
     pub(crate) fn change(&self, change: Change, deadline_ticks: u64) -> Receiver<Result<Reply, Failure>> {
-        self.ask(|reply| Input::Change { change, deadline_ticks, reply })
+        self.ask(|reply| {
+            let reply = Box::new(move |result| _ = reply.send(result));
+            Input::Change { change, deadline_ticks, reply }
+        })
     }
 
     pub(crate) fn elect(&self) -> Receiver<()> {

@@ -46,6 +46,8 @@ const MAX_LATE_TICKS: u32 = 5;
 /// After so many ticks without an input the store may do its housekeeping.
 const IDLE_TICKS: u32 = 50;
 
+/// Takes an answer to whoever waits for it, without waiting itself.
+pub(crate) type Answering<T> = Box<dyn FnOnce(T) + Send>;
 /// Reads the state, once it may: sends its own answer to whoever waits.
 pub(crate) type Query = Box<dyn FnOnce(Result<&Strong, Failure>) + Send>;
 /// Looks whether what it waits for has come, and answers if so; asked for the last time, it answers in any case.
@@ -54,9 +56,9 @@ pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
 /// What reaches the driver.
 pub(crate) enum Input {
     /// A client's command for the services; `keyed` if it carries a request id.
-    Command { command: Vec<u8>, keyed: bool, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
+    Command { command: Vec<u8>, keyed: bool, deadline_ticks: u64, reply: Answering<Result<Reply, Failure>> },
     /// An administrator changes the members.
-    Change { change: Change, deadline_ticks: u64, reply: SyncSender<Result<Reply, Failure>> },
+    Change { change: Change, deadline_ticks: u64, reply: Answering<Result<Reply, Failure>> },
     /// A client reads: the newest state within so many ticks, or without a deadline the state that is here.
     Query { query: Query, deadline_ticks: Option<u64> },
     /// A client waits for the state to change.
@@ -130,7 +132,7 @@ pub(super) enum Action {
     Restarted(SyncSender<Option<u64>>, u64),
     Write(Task),
     /// With the slot of the entry, as [`Event::Replied`] has it.
-    Reply(SyncSender<Result<Reply, Failure>>, Result<Reply, Failure>, Option<u64>),
+    Reply(Answering<Result<Reply, Failure>>, Result<Reply, Failure>, Option<u64>),
     Read(Query, Result<(), Failure>),
     /// Reads the state that is here, whatever it is.
     Look(Query),
@@ -146,7 +148,7 @@ pub(super) struct Driver {
     encoder: Encoder,
     /// The clients that wait for an outcome.
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
-    commands: BTreeMap<RequestId, SyncSender<Result<Reply, Failure>>>,
+    commands: BTreeMap<RequestId, Answering<Result<Reply, Failure>>>,
     queries: BTreeMap<RequestId, Query>,
     /// Whether there is room on the disk.
     pub(super) room: Room,
@@ -537,15 +539,15 @@ impl Driver {
         }
     }
 
-    /// Does what the batch asks for: what comes before the first save at once, then all records
-    /// in one transaction, then the rest; last the decided files, and the clients that wait for them.
+    /// Does what the batch asks for: what comes before the first save at once, messages first; then all records in one
+    /// transaction, then the rest; last the decided files, and the clients that wait for them.
     fn perform(&mut self, ticked: bool) -> Result<(), StoreError> {
         let is_time_for_notes = ticked && !self.records.is_empty();
         if self.actions.is_empty() && !is_time_for_notes {
             return Ok(());
         }
         let (mut saves, mut urgent) = (false, ticked);
-        let (mut later, mut answers) = (Vec::new(), Vec::new());
+        let (mut early, mut later, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for action in self.actions.drain(..) {
             match action {
                 Action::Save(record) => {
@@ -559,9 +561,12 @@ impl Driver {
                     answers.push((client, outcome));
                 }
                 Action::Send(outgoing) if !saves => self.peers.send(outgoing),
+                action @ (Action::Reply(..) | Action::Read(..)) if !saves => early.push(action),
                 action => later.push(action),
             }
         }
+        let mut restarts = Vec::new();
+        early.into_iter().for_each(|action| self.act(action, &mut restarts));
         // Notes alone wait for the next save, or for the next tick.
         let (records, tasks) = if saves || urgent {
             (std::mem::take(&mut self.records), std::mem::take(&mut self.tasks))
@@ -588,25 +593,7 @@ impl Driver {
                 self.counters.syncs.observe(began.elapsed());
             }
         }
-        let mut restarts = Vec::new();
-        for action in later {
-            match action {
-                Action::Send(outgoing) => self.peers.send(outgoing),
-                Action::React(to, caller, reaction) => {
-                    let fate = self.peers.links().fate(to);
-                    if let (Fate::Lost, Some(message)) = (fate, &reaction.message) {
-                        self.witness.lost(self.host.id(), &reaction.clock, to, message);
-                    }
-                    _ = caller.send(Reaction { fate, ..reaction });
-                }
-                Action::Tell(client, _, known) => _ = client.send(known),
-                Action::Restarted(client, generation) => restarts.push((client, generation)),
-                Action::Reply(client, result, _) => _ = client.send(result),
-                Action::Read(query, result) => self.read(query, result),
-                Action::Look(query) => self.read(query, Ok(())),
-                Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
-            }
-        }
+        later.into_iter().for_each(|action| self.act(action, &mut restarts));
         let answer = move || {
             answers.into_iter().for_each(|(client, outcome)| _ = client.send(outcome));
             restarts.into_iter().for_each(|(client, generation)| _ = client.send(Some(generation)));
@@ -617,6 +604,26 @@ impl Driver {
             self.scribe.hand_over(Job { tasks, then: Box::new(answer) });
         }
         Ok(())
+    }
+
+    /// Does what need not be collected first; restarts are answered when all is done.
+    fn act(&mut self, action: Action, restarts: &mut Vec<(SyncSender<Option<u64>>, u64)>) {
+        match action {
+            Action::Send(outgoing) => self.peers.send(outgoing),
+            Action::React(to, caller, reaction) => {
+                let fate = self.peers.links().fate(to);
+                if let (Fate::Lost, Some(message)) = (fate, &reaction.message) {
+                    self.witness.lost(self.host.id(), &reaction.clock, to, message);
+                }
+                _ = caller.send(Reaction { fate, ..reaction });
+            }
+            Action::Tell(client, _, known) => _ = client.send(known),
+            Action::Restarted(client, generation) => restarts.push((client, generation)),
+            Action::Reply(client, result, _) => client(result),
+            Action::Read(query, result) => self.read(query, result),
+            Action::Look(query) => self.read(query, Ok(())),
+            Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
+        }
     }
 
     pub(super) fn read(&self, query: Query, result: Result<(), Failure>) {

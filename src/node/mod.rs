@@ -9,7 +9,7 @@
 //! | snapshot | 1, now and then | encodes the services' state, which would keep the driver |
 //! | sender | 1 a peer | sends what is queued for the peer, and brings the answers back |
 //! | accept | 1 | takes connections |
-//! | connection | 1 a connection | reads a call, hands it to the driver, waits, writes the answer; tells an open page |
+//! | connection | 1 a connection | reads a call, hands it to the driver; waits and answers, if the driver does not; tells an open page |
 //! | page-look, page-ask | 1, and 1 a peer | asks the other nodes how they are, for an open page; ends when they have said |
 
 pub(crate) mod core;

@@ -69,7 +69,7 @@ impl Driver {
             match action {
                 Action::Send(outgoing) => self.peers.send(outgoing),
                 Action::Answer(client, outcome) => _ = client.send(outcome),
-                Action::Reply(client, result, _) => _ = client.send(result),
+                Action::Reply(client, result, _) => client(result),
                 Action::Read(query, result) => self.read(query, result),
                 _ => {}
             }
@@ -90,7 +90,7 @@ impl Driver {
             Action::Answer(client, outcome) => _ = client.send(outcome),
             Action::Tell(client, instance, _) => _ = client.send(self.host.paxos().remembered(&instance).cloned()),
             Action::Restarted(client, _) => _ = client.send(None),
-            Action::Reply(client, result, entry) => _ = client.send(withheld(node, result, entry, reached)),
+            Action::Reply(client, result, entry) => client(withheld(node, result, entry, reached)),
             Action::Read(query, result) => self.read(query, result.and(Err(Failure::NoRoom { node }))),
             Action::Look(query) => self.read(query, Ok(())),
             Action::Save(_) | Action::Note(_) | Action::Send(_) | Action::Write(_) => {}
@@ -112,9 +112,7 @@ impl Driver {
             Input::Propose { reply, .. } => _ = reply.send(Outcome::NoRoom),
             Input::Restart { reply } => _ = reply.send(None),
             Input::Decided { instance, reply } => _ = reply.send(self.host.paxos().remembered(&instance).cloned()),
-            Input::Command { reply, .. } | Input::Change { reply, .. } => {
-                _ = reply.send(Err(Failure::NoRoom { node }));
-            }
+            Input::Command { reply, .. } | Input::Change { reply, .. } => reply(Err(Failure::NoRoom { node })),
             Input::Query { query, deadline_ticks: None } => self.read(query, Ok(())),
             Input::Query { query, .. } => self.read(query, Err(Failure::NoRoom { node })),
             Input::Watch { watch, deadline_ticks } => self.watch(watch, deadline_ticks),

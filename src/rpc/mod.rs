@@ -10,6 +10,7 @@ pub mod lab;
 pub mod methods;
 mod multicall;
 pub mod peers;
+mod promised;
 pub(crate) mod service;
 pub mod strong;
 pub mod text;

@@ -15,6 +15,7 @@ use super::access::Grant;
 use super::answers::{
     Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
 };
+use super::door::{Promise, Reply};
 use super::faults::{
     BAD_OPTION, DISK_FULL, FAULTS, FORBIDDEN, FULL, IGNORED, NO_MEMBER, NOT_A_LAB, PREEMPTED, RESTARTED, STOPPED,
     TOO_LARGE, UNAVAILABLE, UNKNOWN,
@@ -25,7 +26,7 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{lab, strong, text};
+use super::{lab, promised, strong, text};
 use crate::lab::links::Fate;
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
@@ -73,15 +74,36 @@ impl Service {
 
     /// Answers the body of a POST with the body of the response, which is always XML-RPC.
     pub(crate) fn call(&self, body: &[u8], grant: Grant) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512);
-        if let Err(fault) = guarded(&self.panics, || self.answer_into(body, grant, &mut out)) {
-            out.clear();
-            xmlrpc::to_fault(&fault, &mut out);
-        }
-        out
+        self.answer(body, grant, || None).body
     }
 
-    fn answer_into(&self, body: &[u8], grant: Grant, out: &mut Vec<u8>) -> Result<(), Fault> {
+    /// The same, for a caller whose connection may be replied to later: then the reply says so, and the driver has the
+    /// promise.
+    pub(crate) fn answer(
+        &self,
+        body: &[u8],
+        grant: Grant,
+        promise: impl FnOnce() -> Option<(Promise, Reply)>,
+    ) -> Reply {
+        let mut out = Vec::with_capacity(512);
+        match guarded(&self.panics, || self.answer_into(body, grant, promise, &mut out)) {
+            Ok(Some(promised)) => return promised,
+            Ok(None) => {}
+            Err(fault) => {
+                out.clear();
+                xmlrpc::to_fault(&fault, &mut out);
+            }
+        }
+        Reply::xml(out)
+    }
+
+    fn answer_into(
+        &self,
+        body: &[u8],
+        grant: Grant,
+        promise: impl FnOnce() -> Option<(Promise, Reply)>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Reply>, Fault> {
         let text = xmlrpc::text(body, &self.limits)?;
         let call = Call::parse(&text, &self.limits)?;
         let Some(method) = Method::named(call.method()) else {
@@ -91,11 +113,21 @@ impl Service {
         };
         if method.is_multicall() {
             let calls = multicall::read(call, &text, &self.limits, self.multicall.calls)?;
-            return multicall::write(self.many(calls, grant), self.multicall.output_bytes, out);
+            return multicall::write(self.many(calls, grant), self.multicall.output_bytes, out).map(|()| None);
         }
-        let request = call.params_seed(Arguments(method))?;
+        let request = match call.params_seed(Arguments(method))? {
+            Request::Strong(request) if request.needs_no_thread() => {
+                self.permit(method, grant)?;
+                if let Some((promise, promised)) = promise() {
+                    strong::start_promised(promised::Call::new(&self.core, promise), request);
+                    return Ok(Some(promised));
+                }
+                Request::Strong(request)
+            }
+            request => request,
+        };
         let outcome = self.finish(self.start(method, request, grant))?;
-        xmlrpc::to_response(&outcome, out).map_err(cannot_encode)
+        xmlrpc::to_response(&outcome, out).map_err(cannot_encode).map(|()| None)
     }
 
     /// Starts all calls before it waits for any: the driver takes them in one batch.
@@ -108,15 +140,23 @@ impl Service {
         started.into_iter().map(|started| guarded(&self.panics, || self.finish(started?)))
     }
 
-    fn start(&self, method: &Method, request: Request, grant: Grant) -> Started {
+    /// Whether the caller may, and here.
+    fn permit(&self, method: &Method, grant: Grant) -> Result<(), Fault> {
         if !grant.includes(method.role) {
             let role = format!("{:?}", method.role).to_lowercase();
             let text = format!("forbidden: {} is for the role {role}; nothing was done", method.name);
-            return Started::Ready(Err(FORBIDDEN.fault(text)));
+            return Err(FORBIDDEN.fault(text));
         }
         if method.lab && !self.core.lab {
             let text = format!("{} is for lab nodes, and {} was started for service", method.name, self.core.id);
-            return Started::Ready(Err(NOT_A_LAB.fault(text)));
+            return Err(NOT_A_LAB.fault(text));
+        }
+        Ok(())
+    }
+
+    fn start(&self, method: &Method, request: Request, grant: Grant) -> Started {
+        if let Err(fault) = self.permit(method, grant) {
+            return Started::Ready(Err(fault));
         }
         match request {
             Request::Propose { value, instance, options } => self.propose(value, instance, options),
@@ -413,9 +453,11 @@ fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer,
 
 pub(super) fn wait<T>(answer: Receiver<T>) -> Result<T, Fault> {
     // The driver answers everything it took, by the deadline at the latest; it drops what it holds when it ends.
-    answer
-        .recv()
-        .map_err(|_| STOPPED.fault("the node stopped before it could answer; ask another node what became of it"))
+    answer.recv().map_err(|_| stopped())
+}
+
+pub(super) fn stopped() -> Fault {
+    STOPPED.fault("the node stopped before it could answer; ask another node what became of it")
 }
 
 /// There is no room on the disk of a node, so this did not happen.

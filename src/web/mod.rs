@@ -92,7 +92,7 @@ impl door::Service for Web {
             return Reply::text(401_u16, text).with_header("WWW-Authenticate", "Basic realm=\"synod\"");
         };
         if request.method == Method::Post && is_for_calls(request.path) {
-            return Reply::xml(self.service.call(request.body, grant));
+            return self.service.answer(request.body, grant, || request.promise());
         }
         let caller = Caller { grant, authorization: authorization.map(str::to_owned) };
         let reply = if !grant.includes(Role::Client) {

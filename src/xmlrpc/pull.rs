@@ -166,7 +166,8 @@ impl<'de> Pull<'de> {
     /// Whether `rest`, which follows `</`, ends the innermost element in the usual way; if so, it is consumed.
     fn closes(&mut self, rest: &str) -> bool {
         let Some(name) = self.open.last() else { return false };
-        let closes = rest.as_bytes().get(name.len()) == Some(&b'>') && rest.starts_with(name);
+        // quick-xml takes `<a'>'>` for one tag, but lets no end tag go on beyond the first `>`.
+        let closes = rest.as_bytes().get(name.len()) == Some(&b'>') && rest.starts_with(name) && !name.contains('>');
         if closes {
             self.next = self.at + name.len() + 3;
         }

@@ -80,10 +80,10 @@ fn does_not_vote_until_repaired(prepare: impl FnOnce(&Path), harm: impl FnOnce(&
     harm(&nodes.data_of(harmed));
     nodes.start(harmed);
 
-    // The two hear each other, and hold elections; but one of them does not vote.
+    // The two hear each other, and hold elections; but one of them does not vote, and is not eligible.
     until_so("the two to hear each other, and no leader", || {
         let status = |&node| try_status(&nodes, node);
-        [harmed, other].iter().all(|node| status(node).is_some_and(|status| status.eligible && status.leader.is_none()))
+        [harmed, other].iter().all(|node| status(node).is_some_and(|s| !s.hears.is_empty() && s.leader.is_none()))
     });
     let options =
         WriteOptions { request: Some("client/7".to_owned()), deadline_ms: Some(1500), ..WriteOptions::default() };

@@ -12,6 +12,7 @@ use tiny_http::{HTTPVersion, Method};
 use super::body::{Collector, Framing};
 use super::gzip;
 use super::head::{Head, Plan};
+use super::outlet::{Debt, Outlet};
 use super::reply::{ALLOW, Refusal, Reply};
 use super::seats::Seat;
 use super::tls::Session;
@@ -32,6 +33,10 @@ pub(super) struct Connection {
     body: Vec<u8>,
     coded: Vec<u8>,
     out: Vec<u8>,
+    /// Where promised replies go, once it is known that they may: there is no session.
+    outlet: Option<Arc<Outlet>>,
+    /// Whether the reply to the last call was promised, and it is not known yet that it is out.
+    owes: bool,
     /// Requests so far.
     calls: u64,
     /// Whether the current request is a HEAD, so that its reply has no body, whoever gives it.
@@ -81,12 +86,15 @@ impl Connection {
         seat: Seat,
     ) -> Self {
         let (body, coded, out) = (Vec::new(), Vec::new(), Vec::new());
-        Self { wire, peer, options, service, body, coded, out, calls: 0, head_only: false, seat }
+        let (outlet, owes) = (None, false);
+        Self { wire, peer, options, service, body, coded, out, outlet, owes, calls: 0, head_only: false, seat }
     }
 
     /// Serves the connection to its end.
     pub(super) fn serve(mut self) {
         let mut next = self.secure().map(|()| After::NextCall);
+        let outlet = |stream: &Arc<_>| Outlet::new(Arc::clone(stream), &self.seat, self.options.write_deadline);
+        self.outlet = self.wire.open_socket().map(outlet).map(Arc::new);
         loop {
             match next {
                 Ok(After::NextCall) => next = self.exchange(),
@@ -127,14 +135,25 @@ impl Connection {
         self.head_only = head.method == Method::Head;
         let plan = head.plan(&self.options, |path| self.service.takes(path))?;
         self.read_body(&plan)?;
-        let (mut reply, survived) = self.answer(&head);
+        let may_be_promised =
+            plan.keep_alive && !self.head_only && head.version >= (1, 1) && self.wire.arrived().is_empty();
+        let (mut reply, survived) = self.answer(&head, self.outlet.as_ref().filter(|_| may_be_promised));
+        if reply.is_promised {
+            self.owes = true;
+            self.shrink();
+            return Ok(After::NextCall);
+        }
+        if !survived && may_be_promised && self.settle()? {
+            // It had taken a promise, and that was kept.
+            return Ok(After::Close);
+        }
         if let Some(stream) = reply.stream.take() {
             self.send_streaming(reply, head.version, stream)?;
             return Ok(After::Close);
         }
-        reply.suit(head.headers());
+        reply.suit(|| gzip::is_welcome(head.headers()));
         // A closing door still answers what has arrived already.
-        let keep = plan.keep_alive && survived && (!self.seat.bell().rung() || self.wire.has_more(self.seat.bell()));
+        let keep = plan.keep_alive && survived && self.stays();
         let connection = match (keep, head.version < (1, 1)) {
             (false, _) => Some("close"),
             (true, true) => Some("keep-alive"),
@@ -145,10 +164,42 @@ impl Connection {
         Ok(if keep { After::NextCall } else { After::Close })
     }
 
+    /// Whether there is another call to be answered: a closing door still answers what has arrived already.
+    fn stays(&mut self) -> bool {
+        !self.seat.bell().rung() || self.wire.has_more(self.seat.bell())
+    }
+
+    /// Waits until the promised reply is out, and sends it if that is left to us. `false` if none was promised.
+    fn settle(&mut self) -> Result<bool, Halt> {
+        match self.outlet.as_ref().map_or(Debt::Nothing, |outlet| outlet.settle()) {
+            Debt::Nothing | Debt::Owed { .. } => Ok(false),
+            Debt::Sent => Ok(true),
+            Debt::Broken => Err(Halt::Gone),
+            Debt::Here(reply) => {
+                let stays = self.stays();
+                self.send(reply, HTTPVersion(1, 1), (!stays).then_some("close"))?;
+                if stays { Ok(true) } else { Err(Halt::Leave) }
+            }
+        }
+    }
+
+    /// Waits for the first bytes of a request. What is still owed for the last one goes before.
+    fn wait_for_call(&mut self) -> Result<(), Halt> {
+        loop {
+            let waited = self.wire.wait_for_call(self.options.idle_timeout, self.seat.bell());
+            let owed = mem::take(&mut self.owes) && self.settle()?;
+            match waited {
+                // The time that a reply took is not its client's.
+                Err(Silence::Idle) if owed => {}
+                waited => return Ok(waited?),
+            }
+        }
+    }
+
     /// Waits for a request, and reads its head. An idle connection may wait long, one that has begun to speak may not.
     fn read_head(&mut self) -> Result<Head, Halt> {
         if self.wire.arrived().is_empty() {
-            self.wire.wait_for_call(self.options.idle_timeout, self.seat.bell())?;
+            self.wait_for_call()?;
         }
         let mut deadline = None;
         loop {
@@ -193,7 +244,7 @@ impl Connection {
     }
 
     /// The reply, and whether the service survived giving it.
-    fn answer(&self, head: &Head) -> (Reply, bool) {
+    fn answer(&self, head: &Head, outlet: Option<&Arc<Outlet>>) -> (Reply, bool) {
         let method = match &head.method {
             Method::Options => {
                 return (Reply::new(204_u16, "", "").with_header("Allow", ALLOW), true);
@@ -202,7 +253,7 @@ impl Connection {
             other => other.clone(),
         };
         let (path, query, headers) = (&*head.path, &*head.query, head.headers());
-        let request = Request { method, path, query, headers, body: &self.body, peer: self.peer };
+        let request = Request { method, path, query, headers, body: &self.body, peer: self.peer, outlet };
         // Unwind safe as far as we are concerned: the request is not looked at again. What the service shares between
         // calls is its own to keep consistent.
         match panic::catch_unwind(AssertUnwindSafe(|| self.service.answer(&request))) {

@@ -9,6 +9,7 @@
 //! | `connection` | the loop of one connection: head, body, service, reply |
 //! | `head`, `body` | parsing and every check on what a client says; pure functions over bytes |
 //! | `gzip` | the one content coding, both ways |
+//! | `outlet` | replies that come after the service has returned |
 //! | `reply` | replies and refusals, and their bytes |
 //! | `wire` | a socket with its buffer and its deadlines |
 //! | `tls` | a session in front of that socket, and the files it takes |
@@ -51,6 +52,7 @@
 //! |---|---|---|
 //! | `door-accept` | [`Door::open`] | in [`Door::close`], woken by the bell |
 //! | `door-N` | the accept thread, one per connection | when the connection does |
+//! | `door-rest` | whoever keeps a promise, for a reply that is large or not taken at once | when that is sent |
 //!
 //! # Caveats
 //!
@@ -81,6 +83,7 @@ mod body;
 mod connection;
 mod gzip;
 mod head;
+mod outlet;
 mod reply;
 mod seats;
 mod tls;
@@ -101,10 +104,12 @@ use rustls::ServerConfig;
 use tiny_http::{HTTPVersion, Method};
 
 pub use self::head::Headers;
+pub use self::outlet::Promise;
 pub use self::reply::Reply;
 pub use self::tls::{TlsError, server_config, server_config_for_clients_of};
 
 use self::connection::Connection;
+use self::outlet::Outlet;
 use self::reply::Refusal;
 use self::seats::{Admission, Seats};
 use self::wire::Wire;
@@ -192,7 +197,7 @@ pub trait Stream: Send {
 }
 
 /// One request, complete, as a [`Service`] sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request<'a> {
     /// [`Method::Get`] or [`Method::Post`]; a HEAD is shown as a GET, and the door leaves out the body of the reply.
     pub method: Method,
@@ -206,6 +211,16 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Where a reply may come from another thread, if it may.
+    outlet: Option<&'a Arc<Outlet>>,
+}
+
+impl Request<'_> {
+    /// The duty to reply to this, which another thread may have, and what to return meanwhile. `None` if this connection
+    /// replies only from its own thread: under TLS, without keep-alive, to HTTP/1.0 and HEAD, and to pipelined calls.
+    pub fn promise(&self) -> Option<(Promise, Reply)> {
+        Some((self.outlet?.promise(gzip::is_welcome(self.headers)), Reply::promised()))
+    }
 }
 
 /// A running HTTP server. Dropping it closes it without grace.

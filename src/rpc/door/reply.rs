@@ -12,7 +12,6 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use super::Stream;
 use super::gzip;
-use super::head::Headers;
 
 /// The `Server` header.
 const SERVER: &str = concat!("synod/", env!("CARGO_PKG_VERSION"));
@@ -32,14 +31,16 @@ pub struct Reply {
     headers: Vec<Header>,
     /// What follows in the place of a body, if it has no end yet.
     pub(super) stream: Option<Box<dyn Stream>>,
+    /// Whether this stands for a reply that was promised, and says nothing itself.
+    pub(super) is_promised: bool,
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, content_type, body, headers, stream } = self;
+        let Self { status, content_type, body, headers, stream, is_promised } = self;
         let mut reply = f.debug_struct("Reply");
         reply.field("status", status).field("content_type", content_type).field("body", body);
-        reply.field("headers", headers).field("is_stream", &stream.is_some()).finish()
+        reply.field("headers", headers).field("is_stream", &stream.is_some()).field("is_promised", is_promised).finish()
     }
 }
 
@@ -56,12 +57,24 @@ impl Reply {
 
     /// A body of any other type.
     pub fn new(status: impl Into<StatusCode>, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status: status.into(), content_type, body: body.into(), headers: Vec::new(), stream: None }
+        Self {
+            status: status.into(),
+            content_type,
+            body: body.into(),
+            headers: Vec::new(),
+            stream: None,
+            is_promised: false,
+        }
     }
 
     /// 200 with what comes from `stream`, for as long as something does. The connection ends with it.
     pub fn stream(content_type: &'static str, stream: Box<dyn Stream>) -> Self {
         Self { stream: Some(stream), ..Self::new(200_u16, content_type, "") }
+    }
+
+    /// What a service returns that has taken a promise.
+    pub(super) fn promised() -> Self {
+        Self { is_promised: true, ..Self::new(200_u16, "", "") }
     }
 
     /// Adds a header. What cannot stand in one (control characters, anything beyond ASCII) becomes a `?`, so that no
@@ -83,12 +96,12 @@ impl Reply {
     }
 
     /// Gzips a body that is worth it, if the client takes that. Whether it does or not, caches learn that it matters.
-    pub(super) fn suit(&mut self, request: Headers<'_>) {
+    pub(super) fn suit(&mut self, gzip_is_welcome: impl FnOnce() -> bool) {
         if self.body.len() <= gzip::WORTHWHILE_BYTES || !self.has_body() {
             return;
         }
         self.headers.extend(header("Vary", "Accept-Encoding"));
-        if gzip::is_welcome(request)
+        if gzip_is_welcome()
             && let Some(coded) = gzip::encode(&self.body)
         {
             self.body = coded;
@@ -124,7 +137,7 @@ impl Reply {
 
     /// Appends the head without the empty line, with the length of the body or without one, and gives the body back.
     fn print_head(self, version: HTTPVersion, with_length: bool, out: &mut Vec<u8>) -> Vec<u8> {
-        let Self { status, content_type, body, headers: mut extra, stream: _ } = self;
+        let Self { status, content_type, body, headers: mut extra, .. } = self;
         let mut headers: Vec<Header> = header("Server", SERVER).into_iter().collect();
         if !content_type.is_empty() {
             headers.extend(header("Content-Type", content_type));

@@ -116,6 +116,11 @@ impl Seat {
     pub(super) fn bell(&self) -> &Bell {
         &self.seats.bell
     }
+
+    /// All connections of the door, for whoever may outlive this one.
+    pub(super) fn seats(&self) -> Arc<Seats> {
+        Arc::clone(&self.seats)
+    }
 }
 
 impl Drop for Seat {

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tiny_http::Method;
 
-use super::{Door, Options, Reply, Request, Service};
+use super::{Door, Options, Promise, Reply, Request, Service};
 
 /// How it closes.
 mod closing;
 /// Bodies that come and go gzipped.
 mod gzip;
+/// Replies that another thread gives.
+mod promises;
 /// Replies without end.
 mod stream;
 /// The same with TLS in front.
@@ -33,6 +35,8 @@ struct Echo {
     /// Calls with the body `wait` report here and block until they are told to go on.
     entered: Sender<()>,
     go_on: Mutex<Receiver<()>>,
+    /// Where the promises for calls with the body `later` go.
+    promises: Sender<Promise>,
 }
 
 impl Service for Echo {
@@ -48,6 +52,17 @@ impl Service for Echo {
                 self.go_on.lock().recv().unwrap();
                 Reply::xml("waited")
             }
+            (_, _, b"later") => match request.promise() {
+                Some((promise, promised)) => {
+                    self.promises.send(promise).unwrap();
+                    promised
+                }
+                None => Reply::xml("now"),
+            },
+            (_, _, b"later panic") => {
+                let _promise = request.promise();
+                panic!("as asked")
+            }
             (_, _, body) => Reply::xml(body),
         }
     }
@@ -58,15 +73,17 @@ struct Fixture {
     door: Door,
     entered: Receiver<()>,
     go_on: Sender<()>,
+    promised: Receiver<Promise>,
     service: Weak<Echo>,
 }
 
 fn open(options: Options) -> Fixture {
     let ((entered_in, entered), (go_on, go_on_out)) = (channel(), channel());
-    let service = Arc::new(Echo { entered: entered_in, go_on: Mutex::new(go_on_out) });
+    let (promises, promised) = channel();
+    let service = Arc::new(Echo { entered: entered_in, go_on: Mutex::new(go_on_out), promises });
     let weak = Arc::downgrade(&service);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Fixture { door: Door::open(listener, options, service).unwrap(), entered, go_on, service: weak }
+    Fixture { door: Door::open(listener, options, service).unwrap(), entered, go_on, promised, service: weak }
 }
 
 fn patient() -> Options {

@@ -98,6 +98,11 @@ impl Wire {
         Ok(())
     }
 
+    /// The socket, for whoever may send on it beside us: `None` if what is sent must pass through a session.
+    pub(super) fn open_socket(&self) -> Option<&Arc<TcpStream>> {
+        self.session.is_none().then_some(&self.socket.stream)
+    }
+
     /// What has arrived and is not used yet.
     pub(super) fn arrived(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
@@ -237,6 +242,14 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.farewell();
     }
+}
+
+/// Sends all of `bytes` within `timeout`, for whoever does not own the [`Wire`] of this socket.
+pub(super) fn send_all(stream: &Arc<TcpStream>, bytes: &[u8], timeout: Duration) -> Result<(), Stop> {
+    let mut socket = Socket { stream: Arc::clone(stream), read_timeout: None, write_timeout: None };
+    Timed::new(&mut socket, timeout).write_all(bytes)?;
+    // What the owner believes to have set.
+    Ok(stream.set_write_timeout(Some(timeout.clamp(SHORTEST, LONGEST)))?)
 }
 
 /// A socket, and what it was last told: telling it costs a system call, and the common case needs none.

@@ -15,7 +15,7 @@ use crate::protocol::types::Value;
 use crate::service::command::{Action, Command, Fence, RequestKey};
 use methods::Id;
 
-pub(super) use serve::{Started, finish, start};
+pub(super) use serve::{Started, finish, start, start_promised};
 
 /// A call of a service whose arguments have been read.
 #[derive(Debug)]
@@ -26,6 +26,17 @@ pub(super) enum Request {
     Elect,
     Leader,
     Change(Change, ChangeOptions),
+}
+
+impl Request {
+    /// Whether the driver's answer is all that the caller waits for.
+    pub(super) fn needs_no_thread(&self) -> bool {
+        match self {
+            Self::Read(..) => true,
+            Self::Write(write, _) => !matches!(**write, Write::Acquire { wait_ms, .. } if wait_ms > 0),
+            Self::Watch { .. } | Self::Elect | Self::Leader | Self::Change(..) => false,
+        }
+    }
 }
 
 /// The last argument of a change of the members.

@@ -20,6 +20,7 @@ use crate::rpc::faults::{
     BAD_OPTION, CHANGING, COMPARE, DISK_FULL, EXISTS, FENCED, FORGOTTEN, FULL, MEMBER, MEMBER_COUNT, NEWCOMER_SILENT,
     NO_MEMBER, NOT_FOUND, NOT_HOLDER, RESTARTED, REUSED, SUPERSEDED, TOO_LARGE, UNAVAILABLE, UNKNOWN,
 };
+use crate::rpc::promised::Call;
 use crate::service::Services;
 use crate::service::board::BoardChange;
 use crate::service::command::{Fence, RequestKey};
@@ -49,11 +50,12 @@ pub(in crate::rpc) enum Started {
 /// Hands a call to the driver.
 pub(in crate::rpc) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
     match request {
-        Request::Write(write, options) => start_write(core, &write, &options),
+        Request::Write(write, options) => {
+            let Prepared { command, keyed, ticks, waits_for } = prepared(core, &write, &options)?;
+            Ok(Started::Write { reply: core.command(command, keyed, ticks), waits_for })
+        }
         Request::Read(read, options) => {
-            let deadline = deadline(options.deadline_ms)?;
-            let local = options.read == Some(Consistency::Local);
-            let deadline = (!local).then_some(deadline);
+            let (deadline, local) = patience(&options)?;
             Ok(Started::Read(core.query(deadline, move |strong| look(strong, &read, &options, local))))
         }
         Request::Watch { of, since, timeout_ms } => {
@@ -77,7 +79,60 @@ pub(in crate::rpc) fn start(core: &Core, request: Request) -> Result<Started, Fa
     }
 }
 
-fn start_write(core: &Core, write: &Write, options: &WriteOptions) -> Result<Started, Fault> {
+/// Hands a call to the driver for which no thread will wait: see [`Request::needs_no_thread`].
+pub(in crate::rpc) fn start_promised(call: Call, request: Request) {
+    let core = Arc::clone(call.core());
+    match request {
+        Request::Write(write, options) => match prepared(&core, &write, &options) {
+            Ok(Prepared { command, keyed, ticks, .. }) => {
+                core.command_then(
+                    command,
+                    keyed,
+                    ticks,
+                    Box::new(move |result| call.answer(|core| wrote(core, result))),
+                );
+            }
+            Err(fault) => call.answer(|_| Err(fault)),
+        },
+        Request::Read(read, options) => match patience(&options) {
+            Ok((deadline, local)) => {
+                let look = move |strong: &Strong| look(strong, &read, &options, local);
+                core.query_then(deadline, Box::new(move |strong| call.answer(|core| was_read(core, strong.map(look)))));
+            }
+            Err(fault) => call.answer(|_| Err(fault)),
+        },
+        request => {
+            call.answer(|_| Err(Fault { code: -32603, string: format!("a thread must wait for {request:?}") }));
+        }
+    }
+}
+
+/// What came of a write.
+fn wrote(core: &Core, result: Result<Reply, Failure>) -> Result<Answer, Fault> {
+    answer(result.map_err(|failure| failed(core, &failure, "nothing was written"))?)
+}
+
+/// What came of a read.
+fn was_read(core: &Core, result: Result<Result<Answer, Fault>, Failure>) -> Result<Answer, Fault> {
+    result.map_err(|failure| failed(core, &failure, "nothing was read"))?
+}
+
+/// Within how many ticks a read must see the newest state, or that this node's own will do.
+fn patience(options: &ReadOptions) -> Result<(Option<u64>, bool), Fault> {
+    let deadline = deadline(options.deadline_ms)?;
+    let local = options.read == Some(Consistency::Local);
+    Ok(((!local).then_some(deadline), local))
+}
+
+/// A write that can be handed to the driver.
+struct Prepared {
+    command: Vec<u8>,
+    keyed: bool,
+    ticks: u64,
+    waits_for: Option<(String, String, u64)>,
+}
+
+fn prepared(core: &Core, write: &Write, options: &WriteOptions) -> Result<Prepared, Fault> {
     let mut ticks = deadline(options.deadline_ms)?;
     let request = options.request.as_deref().map(request_key).transpose()?;
     let fence = options.token.map(|token| Fence { token, lock: options.lock.as_deref() });
@@ -101,25 +156,24 @@ fn start_write(core: &Core, write: &Write, options: &WriteOptions) -> Result<Sta
         }
         _ => None,
     };
-    Ok(Started::Write { reply: core.command(command.encode(), request.is_some(), ticks), waits_for })
+    Ok(Prepared { command: command.encode(), keyed: request.is_some(), ticks, waits_for })
 }
 
 /// Waits for a call.
 pub(in crate::rpc) fn finish(core: &Core, started: Started) -> Result<Answer, Fault> {
     match started {
         Started::Write { reply, waits_for } => {
-            let reply = wait(reply)?.map_err(|failure| failed(core, &failure, "nothing was written"))?;
-            match (reply, waits_for) {
-                (Reply::Lock { at, standing: Standing::Queued { position } }, Some((name, owner, ticks))) => {
+            match (wait(reply)?, waits_for) {
+                (Ok(Reply::Lock { at, standing: Standing::Queued { position } }), Some((name, owner, ticks))) => {
                     // A little longer than the queue lets it wait, so that the queue has the last word.
                     let queued = Queued { at, position, name, owner };
                     let look = move |strong: &Strong, last: bool| standing(strong.services(), &queued, last);
                     Ok(Answer::Lock(wait(core.watch(ticks + 50, look))?))
                 }
-                (reply, _) => answer(reply),
+                (result, _) => wrote(core, result),
             }
         }
-        Started::Read(answer) => wait(answer)?.map_err(|failure| failed(core, &failure, "nothing was read"))?,
+        Started::Read(answer) => was_read(core, wait(answer)?),
         Started::Watch(answer) => wait(answer)?,
         Started::Change { reply, change } => match wait(reply)? {
             Ok(Reply::Members { at }) => {

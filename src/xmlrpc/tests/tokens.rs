@@ -95,3 +95,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_that_holds_the_end_of_a_tag_is_never_closed() {
+    let document = "<a'><a x='>'></a'><a>";
+    assert_eq!(Some(ours(document)), theirs(document));
+}

@@ -59,7 +59,7 @@ fn a_door_on_every_interface_closes_too() {
             continue;
         };
         let (entered, (_, go_on)) = (channel().0, channel());
-        let service = Arc::new(Echo { entered, go_on: Mutex::new(go_on) });
+        let service = Arc::new(Echo { entered, go_on: Mutex::new(go_on), promises: channel().0 });
         Door::open(listener, patient(), service).unwrap().close(PATIENCE);
     }
 }
