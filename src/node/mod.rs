@@ -20,6 +20,8 @@ pub mod measure;
 mod room;
 mod scribe;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 use std::collections::BTreeMap;
