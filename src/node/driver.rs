@@ -624,7 +624,9 @@ impl Driver {
                     answers.push((client, outcome));
                 }
                 Action::Send(outgoing) if !saves => self.peers.send(outgoing),
-                action @ (Action::Reply(..) | Action::Read(..) | Action::Look(..)) if !saves => early.push(action),
+                // But not a look: it would see what the whole batch led to, saved or not. A confirmed read waits behind the
+                // save of what was appended with it.
+                action @ (Action::Reply(..) | Action::Read(..)) if !saves => early.push(action),
                 action => later.push(action),
             }
         }

@@ -21,6 +21,8 @@ pub(crate) mod overlay;
 mod room;
 mod scribe;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 use std::collections::BTreeMap;

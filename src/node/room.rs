@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use super::driver::{Action, Driver, Input, Reaction};
+
 use super::overlay::Clients;
 use crate::lab::links::Fate;
 use crate::lab::trace::Kind;
@@ -120,9 +121,7 @@ impl Driver {
             Input::Propose { reply, .. } => _ = reply.send(Outcome::NoRoom),
             Input::Restart { reply } => _ = reply.send(None),
             Input::Decided { instance, reply } => _ = reply.send(self.host.paxos().remembered(&instance).cloned()),
-            Input::Command { reply, .. } | Input::Change { reply, .. } => {
-                reply(Err(Failure::NoRoom { node }));
-            }
+            Input::Command { reply, .. } | Input::Change { reply, .. } => reply(Err(Failure::NoRoom { node })),
             Input::Query { query, deadline_ticks: None } => self.read(query, Ok(())),
             Input::Query { query, .. } => self.read(query, Err(Failure::NoRoom { node })),
             Input::Watch { watch, deadline_ticks } => self.watch(watch, deadline_ticks),

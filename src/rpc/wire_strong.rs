@@ -26,11 +26,11 @@ pub(super) const NAMES: [&str; 33] = [
     "bully.election",
     "bully.heartbeat",
     "bully.resign",
+    "dht.message",
     "eventual.ask",
     "eventual.have",
     "eventual.spread",
     "eventual.tell",
-    "dht.message",
     "flood.message",
     "index.message",
     "log.accept",
@@ -124,6 +124,7 @@ pub(super) struct Fields {
     store: Option<register::Store>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stored: Option<register::Stored>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     dht: Option<chord::Message>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flood: Option<flood::Message>,

@@ -121,7 +121,9 @@ impl Strong {
 
 /// What a client is told whose answer waited for a save that has failed, at this node; entries up to `reached` may be on a
 /// disk somewhere.
-#[must_use]
+///
+/// # Errors
+/// Always: that it did not happen, or that nobody knows.
 pub fn withheld(
     node: NodeId,
     result: Result<Reply, Failure>,

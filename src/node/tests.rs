@@ -1,0 +1,200 @@
+//! The driver of a node that is alone, with a store that fails when it is told to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::driver::{Driver, Input};
+use super::encoder::Encoder;
+use super::intake::Intake;
+use super::scribe::Scribe;
+use crate::lab::trace::ring::Ring;
+use crate::protocol::Record;
+use crate::protocol::durable::Durable;
+use crate::protocol::host::{self, Host};
+use crate::protocol::log::memory::Record as LogRecord;
+use crate::protocol::quorum::Members;
+use crate::protocol::strong::{self, Failure, Strong};
+use crate::protocol::types::NodeId;
+use crate::rpc::client::Calling;
+use crate::rpc::peers::Peers;
+use crate::service::command::{Action, Command};
+use crate::service::reply::Reply;
+use crate::store::decided_files::DecidedFiles;
+use crate::store::memory::Memory;
+use crate::store::{Decision, Store, StoreError};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the store does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Works,
+    HasNoRoom,
+    Fails,
+}
+
+struct Fickle {
+    memory: Memory,
+    mode: Arc<Mutex<Mode>>,
+    /// Whether a write was refused for want of room, and there has been none since.
+    is_short: bool,
+}
+
+impl Store for Fickle {
+    fn load(&mut self) -> Result<Durable, StoreError> {
+        self.memory.load()
+    }
+
+    fn write(&mut self, records: &[Record], at: &str, sync: bool) -> Result<(), StoreError> {
+        match *self.mode.lock() {
+            Mode::Works => self.memory.write(records, at, sync),
+            Mode::HasNoRoom => {
+                self.is_short = true;
+                Err(StoreError::NoRoom { file: "node.db".into(), why: "no space left".to_owned() })
+            }
+            Mode::Fails => {
+                let (path, source) = ("node.db".into(), std::io::Error::other("the sync failed"));
+                Err(StoreError::Io { path, source })
+            }
+        }
+    }
+
+    fn decisions(&mut self) -> Result<Vec<Decision>, StoreError> {
+        self.memory.decisions()
+    }
+
+    fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    fn find_room(&mut self) -> Result<bool, StoreError> {
+        self.is_short = *self.mode.lock() == Mode::HasNoRoom;
+        Ok(!self.is_short)
+    }
+}
+
+/// A node alone, which leads.
+struct Alone {
+    mode: Arc<Mutex<Mode>>,
+    inbox: Sender<Input>,
+    intake: Arc<Intake>,
+    thread: JoinHandle<Result<(), StoreError>>,
+    _dir: TempDir,
+}
+
+impl Alone {
+    fn start() -> Self {
+        let (id, dir) = (NodeId::new(8000).unwrap(), TempDir::new().unwrap());
+        let mode = Arc::new(Mutex::new(Mode::Works));
+        let mut store = Fickle { memory: Memory::default(), mode: mode.clone(), is_short: false };
+        store.write(&[Record::Log(LogRecord::Prove)], "", true).unwrap();
+        let options = host::Options { strong: Some(strong::Options::default()), ..host::Options::default() };
+        let host = Host::new(id, Members::new([id]).unwrap(), options, store.load().unwrap(), 1);
+        let (inbox, inputs) = channel();
+        let ring = Arc::new(Ring::new(false));
+        let peers = Peers::start(id, &BTreeMap::new(), &Calling::plain(PATIENCE), inbox.clone(), (1, ring.clone()));
+        let scribe = Scribe::start(DecidedFiles::open(dir.path()).unwrap(), "scribe".to_owned()).unwrap();
+        let intake = Arc::new(Intake::new(&inbox));
+        let helpers = (scribe, Encoder::new(id, inbox.clone()));
+        let ways = (inputs, intake.clone());
+        let driver = Driver::new(host, Box::new(store), ways, Arc::new(peers.unwrap()), helpers, (1, ring));
+        let alone = Self { mode, inbox, intake, thread: thread::spawn(|| driver.run()), _dir: dir };
+        until("it to lead", || alone.look(|strong| strong.log().leads().is_some()).recv().unwrap());
+        alone
+    }
+
+    /// Looks at the state that is here.
+    fn look<T: Send + 'static>(&self, look: impl FnOnce(&Strong) -> T + Send + 'static) -> Receiver<T> {
+        let (reply, answer) = sync_channel(1);
+        let query = Box::new(move |strong: Result<&Strong, Failure>| _ = reply.send(look(strong.unwrap())));
+        self.inbox.send(Input::Query { query, deadline_ticks: None }).unwrap();
+        answer
+    }
+
+    /// Holds the driver until something is sent, so that what comes meanwhile is in one batch.
+    fn hold(&self) -> Sender<()> {
+        let ((open, gate), (entered, entrance)) = (channel::<()>(), channel());
+        drop(self.look(move |_| {
+            _ = entered.send(());
+            _ = gate.recv();
+        }));
+        entrance.recv().unwrap();
+        open
+    }
+
+    fn has_key(&self) -> Receiver<bool> {
+        self.look(|strong| strong.services().kv_get("k").is_some())
+    }
+
+    fn put(&self) -> Receiver<Result<Reply, Failure>> {
+        let (reply, answer) = sync_channel(1);
+        let action = Action::KvPut { key: "k", value: "<int>1</int>", fence: None };
+        let command = Command { request: None, time_ms: 0, author: 1, action }.encode();
+        let reply = Box::new(move |result| _ = reply.send(result));
+        self.intake.commands.push(Input::Command { command, keyed: false, deadline_ticks: 500, reply });
+        answer
+    }
+
+    fn read(&self) -> Result<(), Failure> {
+        let (reply, answer) = sync_channel(1);
+        let query = Box::new(move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(|_| ())));
+        self.intake.reads.push(Input::Query { query, deadline_ticks: Some(500) });
+        answer.recv().unwrap()
+    }
+}
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+    }
+}
+
+#[test]
+fn a_look_sees_nothing_that_is_not_saved() {
+    let alone = Alone::start();
+    let open = alone.hold();
+    let (read, put) = (alone.has_key(), alone.put());
+    *alone.mode.lock() = Mode::Fails;
+    open.send(()).unwrap();
+    assert!(alone.thread.join().unwrap().is_err());
+    assert_eq!(put.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected), "nothing was saved");
+    assert_ne!(read.recv_timeout(PATIENCE), Ok(true), "it was seen, and is not there");
+}
+
+#[test]
+fn what_cannot_be_saved_is_refused_for_certain_until_there_is_room() {
+    let alone = Alone::start();
+    let node = NodeId::new(8000).unwrap();
+    *alone.mode.lock() = Mode::HasNoRoom;
+    for _ in 0..3 {
+        assert_eq!(alone.put().recv().unwrap(), Err(Failure::NoRoom { node }));
+        assert!(!alone.has_key().recv().unwrap());
+    }
+    *alone.mode.lock() = Mode::Works;
+    until("room to be found", || alone.put().recv().unwrap().is_ok());
+    assert!(alone.has_key().recv().unwrap());
+    // When the save fails before anybody has looked for room, and with more in the batch.
+    let open = alone.hold();
+    let puts = [alone.put(), alone.put()];
+    let seen = alone.look(|strong| strong.services().kv_get("k").map(|entry| entry.version));
+    *alone.mode.lock() = Mode::HasNoRoom;
+    open.send(()).unwrap();
+    for put in puts {
+        assert_eq!(put.recv().unwrap(), Err(Failure::NoRoom { node }));
+    }
+    let before = alone.look(|strong| strong.services().kv_get("k").map(|entry| entry.version)).recv().unwrap();
+    assert_eq!(seen.recv().unwrap(), before, "the state that is on disk");
+    assert_eq!(alone.read(), Err(Failure::NoRoom { node }));
+    *alone.mode.lock() = Mode::Works;
+    until("room to be found", || alone.put().recv().unwrap().is_ok());
+    alone.inbox.send(Input::Stop).unwrap();
+    alone.thread.join().unwrap().unwrap();
+}
