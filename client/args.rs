@@ -15,7 +15,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use synod::history::Options as CheckOptions;
-use synod::sim::{Filter, MAX_NODES, Protocol};
+use synod::sim::{Filter, MAX_NODES, Protocol, overlay};
 
 use crate::command::help;
 
@@ -74,7 +74,8 @@ pub(crate) enum Action {
 /// Which simulated clusters to run.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct SimArgs {
-    /// The protocol whose clients ask, and whose invariants are checked: paxos, or log (with election and services).
+    /// The protocol whose clients ask, and whose invariants are checked: paxos, log (with election and services), eventual, register or
+    /// overlay (hash table, flooding, index).
     #[arg(long, value_name = "NAME", default_value_t)]
     pub(crate) protocol: Protocol,
 
@@ -86,8 +87,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
 
-    /// How many nodes each cluster has [default: 3, 4, 5 or 7, by the seed].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_NODES)))]
+    /// How many nodes each cluster has [default: 3, 4, 5 or 7, by the seed]; more than 15, up to 10000, have overlays: of
+    /// these it is measured what they cost.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(overlay::MAX_NODES)))]
     pub(crate) nodes: Option<u32>,
 
     /// How many protocol steps things go wrong, before the clusters heal [default: 1500; of the log 6000].
@@ -340,7 +342,8 @@ impl Args {
         let args = Self::from_arg_matches(&matches)?;
         match &args.action {
             None if args.shell.connect.is_none() => check_ports(args.shell.local.base_port, args.shell.local.nodes)?,
-            None | Some(Action::Credentials { .. } | Action::Sim(_) | Action::Check(_)) => {}
+            None | Some(Action::Credentials { .. } | Action::Check(_)) => {}
+            Some(Action::Sim(sim)) => check_size(sim)?,
             Some(Action::Status(_)) => {}
             Some(Action::Up(local)) => check_ports(local.base_port, local.nodes)?,
             Some(Action::Bench(bench)) => check_ports(bench.own().base_port, bench.own().nodes)?,
@@ -384,6 +387,20 @@ fn check_ports(base_port: u32, nodes: u32) -> Result<(), clap::Error> {
     Err(mistake(format!(
         "the last of {nodes} nodes from port {base_port} would need the port {last}, but ports end at 65535"
     )))
+}
+
+fn check_size(sim: &SimArgs) -> Result<(), clap::Error> {
+    match sim.nodes {
+        Some(nodes) if nodes > MAX_NODES && sim.protocol != Protocol::Overlay => Err(mistake(format!(
+            "a simulated cluster has at most {MAX_NODES} nodes, not {nodes}; only --protocol overlay has more"
+        ))),
+        Some(nodes) if nodes > MAX_NODES && (sim.seeds.or(sim.steps).is_some() || sim.trace.is_some()) => Err(mistake(
+            "so many nodes are measured, with one --seed: --seeds, --steps and --trace are for clusters in which everything \
+             fails"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_members(serve: &ServeArgs) -> Result<(), clap::Error> {
@@ -471,6 +488,7 @@ Examples:
   synod sim --seed 42 --trace run.jsonl         one again, and what happened in it
   synod sim --nodes 5 --faults loss,crash       with nothing but lost messages and crashes
   synod sim --faults all,stale                  with disks put back from old copies: Paxos does not survive that
+  synod sim --protocol overlay --nodes 10000    routes, messages, balance and churn of overlays of 10 to 10000 nodes
 
 Exit codes: 0 all invariants held, 1 one did not, 2 usage.";
 const CHECK_EXAMPLES: &str = "\

@@ -6,6 +6,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod help;
+pub(crate) mod overlay;
 pub(crate) mod seeing;
 pub(crate) mod services;
 #[cfg(test)]

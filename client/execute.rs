@@ -10,7 +10,7 @@ use serde_json::json;
 use synod::protocol::types::{Instance, Value};
 use synod::rpc::answers::{InstanceRow, Proposed, Restarted, Status as NodeStatus, Whose};
 use synod::rpc::client::CallError;
-use synod::rpc::faults::{FaultKind, UNAVAILABLE};
+use synod::rpc::faults::{FaultKind, NOT_REACHED, UNAVAILABLE};
 use synod::rpc::text::shown;
 use synod::xmlrpc::{self, EncodeError, to_fragment};
 
@@ -293,7 +293,7 @@ pub(crate) fn explain(port: Port, error: &CallError) -> (Status, String) {
     match error {
         CallError::Fault(fault) => {
             let status = match FaultKind::of_code(fault.code) {
-                Some(UNAVAILABLE) => Status::Unavailable,
+                Some(UNAVAILABLE | NOT_REACHED) => Status::Unavailable,
                 Some(kind) if !kind.definite => Status::Unknown,
                 _ => Status::Refused,
             };

@@ -10,12 +10,14 @@ mod credentials;
 mod execute;
 mod faults;
 mod logging;
+mod overlay;
 mod scenario;
 mod seeing;
 mod serve;
 mod shell;
 mod simulate;
 mod strong;
+mod weak;
 
 use std::env;
 use std::io::IsTerminal;

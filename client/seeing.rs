@@ -72,6 +72,7 @@ const fn begins_a_run(command: &Command) -> bool {
                 | Service::Unwatch(_)
                 | Service::Locks
                 | Service::Outcome(_)
+                | Service::Weak(_)
         ),
         _ => false,
     }

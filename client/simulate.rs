@@ -1,5 +1,7 @@
 //! `synod sim`: runs simulated clusters on all cores, and says what they did; or what went wrong, as small as it gets.
 
+mod overlay;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::panic;
@@ -11,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::error;
 use rayon::prelude::*;
 use synod::sim::shrink::{Shrunk, shrink};
-use synod::sim::{Fault, Options, Protocol, Report, Tally, Violation, run as run_seed, traced};
+use synod::sim::{Fault, MAX_NODES, Options, Protocol, Report, Tally, Violation, run as run_seed, traced};
 
 use crate::args::SimArgs;
 use crate::shell::Status;
@@ -37,6 +39,9 @@ pub(crate) fn run(args: &SimArgs) -> Status {
 }
 
 fn try_run(args: &SimArgs, out: &mut impl Write) -> io::Result<Status> {
+    if let Some(nodes) = args.nodes.filter(|&nodes| nodes > MAX_NODES) {
+        return overlay::run(nodes, args.seed.unwrap_or(0), out);
+    }
     let steps = args.steps.unwrap_or_else(|| args.protocol.steps());
     let options = Options { protocol: args.protocol, nodes: args.nodes, steps, faults: args.faults };
     let first = args.seed.unwrap_or(0);

@@ -26,7 +26,7 @@ pub(crate) use lock::{Guard, fence_of_environment};
 pub(crate) use watch::Watches;
 
 /// What a command comes to.
-type Ended = Result<Status, Failed>;
+pub(crate) type Ended = Result<Status, Failed>;
 
 impl Lab {
     /// Carries out one of these commands.
@@ -70,6 +70,8 @@ impl Lab {
             Service::Unlock { name, owner } => self.unlock(name, owner.as_deref()),
             Service::Locks => self.list_locks(),
             Service::Outcome(request) => self.outcome(request),
+            Service::Weak(command) => self.weak(command),
+            Service::Overlay(command) => self.overlay(command),
         }
     }
 
@@ -285,7 +287,7 @@ impl Lab {
     }
 
     /// A table, or a sentence if it would be empty.
-    fn table<const N: usize>(
+    pub(crate) fn table<const N: usize>(
         &mut self,
         header: [&str; N],
         numbers: &[usize],
@@ -322,7 +324,7 @@ fn sequence_of(request: &str) -> Option<u64> {
 }
 
 /// `text` without what would begin a new line or steer a terminal.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }

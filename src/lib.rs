@@ -2,7 +2,7 @@
 //!
 //! Five nodes speak XML-RPC. Each decides named values by Basic Paxos with the others, keeps what it promised in SQLite,
 //! and writes what was decided into a text file. Beside that they elect a leader by Bully, and replicate a log that feeds
-//! files, a board, keys and locks. A shell starts them, proposes, breaks them on purpose, and plays the textbook races the
+//! files, a board, keys and locks; and keep a board that asks nobody and registers that ask a quorum. A shell starts them, proposes, breaks them on purpose, and plays the textbook races the
 //! same way every time. This page is the architecture; start here.
 //!
 //! # Bird's-eye view
@@ -19,7 +19,7 @@
 //!                        node::driver: one thread, takes all that waits as one batch
 //!                              │  inputs in, effects out
 //!                              ▼
-//!                        protocol::host ── protocol::paxos, and protocol::strong: bully, log, service; pure
+//!                        protocol::host ── protocol::paxos, eventual, register, and strong: bully, log, service; pure
 //!                              │  Save, Note
 //!                              ▼
 //!                        store::sqlite ── one synced transaction a batch; then what waited is sent
@@ -35,10 +35,14 @@
 //! 8004 writes the same to its own disk; with a majority's acceptances it is committed, the services apply it, and their
 //! reply goes back to 8000 and the client. The followers hear with the next Accept that it is committed.
 //!
+//! A `dht.get` needs no leader: 8000 looks into its finger tables, asks who is closer to the key, and that node whom to ask
+//! next, until one knows the three owners; it asks those, and the newest version is the answer.
+//!
 //! # Entry points
 //!
 //! Read [`protocol`] for the contract of a protocol, then [`protocol::paxos`] beside Lamport's "Paxos Made Simple", and
-//! [`protocol::log`] after it;
+//! [`protocol::log`] after it, [`protocol::eventual`] for the opposite, and [`protocol::overlay::chord`] for what works
+//! without either;
 //! [`node::driver`] for how it meets a disk and a network, and [`sim`] for how it meets much worse ones. `client/` is the
 //! program: arguments, the shell, and the races in `client/scenario.rs`.
 //!

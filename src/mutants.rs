@@ -52,12 +52,18 @@ mod switch {
         Scripts,
         /// The scripts and properties of elections.
         Elections,
+        /// The scripts and seeds of the eventual board and the quorum registers.
+        Weak,
         /// The seeds of simulated elections.
         ElectionSeeds,
         /// The seeds of the simulation of the replicated log.
         LogSeeds,
         /// The same, by the invariant that nothing is heard before it is saved.
         LogSeedsByDisk,
+        /// The scripts and tables of the overlays.
+        Overlays,
+        /// The seeds of the simulation of overlays.
+        OverlaySeeds,
     }
 
     macro_rules! mutants {
@@ -85,7 +91,9 @@ mod switch {
         };
     }
 
-    use Finder::{ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, Scripts, Seeds, SeedsByDisk};
+    use Finder::{
+        ElectionSeeds, Elections, LogSeeds, LogSeedsByDisk, OverlaySeeds, Overlays, Scripts, Seeds, SeedsByDisk, Weak,
+    };
 
     mutants! {
         PromisesLower: "promises a ballot below its promise", Seeds;
@@ -148,6 +156,7 @@ mod switch {
         PreemptsUnasked: "stands against a coordinator of lower rank without being told to", ElectionSeeds;
         WinsUnanswered: "wins before anybody has answered", ElectionSeeds;
         WinsByMajority: "wins without waiting for who has not answered", Elections;
+        StandsForEach: "stands once more for each candidate by force", Elections;
         LateAnswerCounts: "counts an answer to an earlier election", Elections;
         WinnerStandsBack: "stands back although it has won", Elections;
         WaitsForEver: "waits for ever for the winner's Coordinator", Elections;
@@ -207,6 +216,57 @@ mod switch {
         RequestsForgottenAtOnce: "forgets the answer to a request when another client calls", LogSeeds;
         TokenUsedAgain: "uses a fencing token again after a release", LogSeeds;
         TokenUnchecked: "writes whatever the fencing token", LogSeeds;
+        // The eventual board and the quorum registers.
+        LastArrivalWins: "board: lets the operation stand that arrives last", Weak;
+        StampsBeatDeletes: "board: lets a higher stamp bring a deleted entry back", Weak;
+        CoveredComesBack: "board: takes an old operation of an entry that was deleted and forgotten", Weak;
+        ForgetsThatItForgot: "board: drops tombstones that not everyone has seen, and does not say so", Weak;
+        ForgetsTooSoon: "board: drops tombstones that not everyone has seen, and says so", Weak;
+        NeverAstray: "board: does not notice that it was away longer than tombstones are kept", Weak;
+        ClockSeesNothing: "board: stamps without looking at what it has seen", Weak;
+        ClockLeaps: "board: believes a clock however high", Weak;
+        GapsIgnored: "board: takes an operation although one before it is missing", Weak;
+        CoversBeforeTheEnd: "board: covers what it was told only the first page of", Weak;
+        ErasIgnored: "board: goes on being told everything although tombstones went meanwhile", Weak;
+        UncoveredUntold: "board: keeps to itself what it shows and does not cover", Weak;
+        LossForgiven: "board: is content with whoever tells it first of what it has lost", Weak;
+        BoardUnsaved: "board: never saves an operation", Weak;
+        BoardBeforeSave: "board: saves an operation after others have heard of it", Weak;
+        ReadsDoNotWriteBack: "register: returns what it read without writing it back", Weak;
+        ReadQuorumMinusOne: "register: asks one node less than a read quorum", Weak;
+        WriteQuorumMinusOne: "register: is content with one node less than a write quorum", Weak;
+        ReadTakesTheFirst: "register: returns the first answer instead of the highest", Weak;
+        WritesWithoutAsking: "register: writes above its own copy only", Weak;
+        OwnTimestampForgotten: "register: writes without looking at its own copy", Weak;
+        StoresLower: "register: lets a lower timestamp replace a higher one", Weak;
+        RegisterUnsaved: "register: never saves what it holds", Weak;
+        RegisterBeforeSave: "register: saves what it holds after it said that it does", Weak;
+        DhtOlderReplaces: "lets an older version of a key replace a newer one", Overlays;
+        DhtKeepsPredecessor: "does not take a closer predecessor", Overlays;
+        DhtRingsStayApart: "never looks at its ring from outside", Overlays;
+        DhtForgetsFingers: "names only points from its lists of successors", Overlays;
+        DhtTwoCopies: "writes to one owner less than there are", Overlays;
+        DhtOneCopyIsEnough: "acknowledges a set when one owner has it", Overlays;
+        DhtFirstAnswerCounts: "answers a get with what the first owner has", Overlays;
+        DhtRepairsNothing: "leaves an owner with the old version that it read", Overlays;
+        DhtLeavesUnsaid: "leaves the ring without a word", Overlays;
+        FloodPassesOnAgain: "passes on a query that it has seen", Overlays;
+        FloodLivesForEver: "does not count down the time to live", Overlays;
+        FloodFirstHitCounts: "takes the first answer for the newest", Overlays;
+        FloodStampsAnew: "sets a key without looking for a newer version", Overlays;
+        FloodHoldsUnsaved: "never saves what was set here", Overlays;
+        RestartForgetsKeys: "forgets keys, told to restart in a generation that it followed into", OverlaySeeds;
+        DhtLeavesWithKeys: "has left, when it starts again, with the keys that it was to hand over", Overlays;
+        NumbersFollowWhatIsHeld: "stamps a version only by what is held", Overlays;
+        NumbersUnreserved: "never saves which numbers it may have given", Overlays;
+        IndexEntersAgain: "enters a serial number again that is used up", Overlays;
+        IndexStrikesAny: "strikes out an entry that it was not told of", Overlays;
+        IndexLeavesCopies: "has a copy kept that another holder has superseded", Overlays;
+        IndexDropsAny: "drops a copy whatever its serial number", Overlays;
+        IndexKeepsFirst: "keeps the first holder of a key", Overlays;
+        IndexEntryUnsaved: "never saves an entry", Overlays;
+        IndexEntersUnsaved: "enters a value that it has not saved", Overlays;
+        IndexStrikesNothing: "confirms a removal and keeps the entry", Overlays;
     }
 
     thread_local! {
@@ -257,6 +317,8 @@ mod switch {
                 Mutant::BallotUnsaved | Mutant::BallotBeforeSave => matches!(record, Record::Promise { .. }) && own,
                 Mutant::AcceptUnsaved | Mutant::AcceptBeforeSave => matches!(record, Record::Accept { .. }),
                 Mutant::DecisionUnsaved | Mutant::DecisionBeforeSave => matches!(record, Record::Decide { .. }),
+                Mutant::BoardUnsaved | Mutant::BoardBeforeSave => matches!(record, Record::Eventual(_)),
+                Mutant::RegisterUnsaved | Mutant::RegisterBeforeSave => matches!(record, Record::Register(_)),
                 Mutant::GenerationUnsaved | Mutant::GenerationBeforeSave => {
                     matches!(record, Record::Generation { .. })
                 }
@@ -284,6 +346,8 @@ mod switch {
                 | Mutant::EpochPromiseBeforeSave
                 | Mutant::EntriesBeforeSave
                 | Mutant::BeginningBeforeSave
+                | Mutant::BoardBeforeSave
+                | Mutant::RegisterBeforeSave
         );
         if moves {
             effects.append(&mut late);

@@ -11,7 +11,8 @@ use synod::rpc::access::{NODE_NAME, Role, Secret, basic};
 use synod::rpc::answers::{Proposed, Version, Whose};
 use synod::rpc::client::{Authorities, CallError, Calling, Client};
 use synod::rpc::faults::{
-    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_LINK, NO_MEMBER, NOT_FOUND, NOT_HOLDER, UNAVAILABLE,
+    BAD_OPTION, COMPARE, EXISTS, FORBIDDEN, MEMBER, NO_KEY, NO_LINK, NO_MEMBER, NOT_FOUND, NOT_HOLDER, NOT_NOW,
+    UNAVAILABLE,
 };
 use synod::rpc::methods::{METHODS, Method};
 use synod::rpc::text::shown;
@@ -124,6 +125,11 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
             vec![number(1), true.into(), "".into(), Value::Double(0.5), date, Value::Base64(vec![])]
         }
         "validator1.simpleStructReturnTest" => vec![number(1)],
+        "board.eventual.post" | "register.read" => vec!["x".into()],
+        "board.eventual.modify" => vec!["7.8000".into(), "x".into()],
+        "board.eventual.delete" => vec!["7.8000".into()],
+        "board.eventual.watch" => vec![number(0), number(0)],
+        "register.write" => vec!["x".into(), "y".into()],
         "kv.put" | "files.append" => vec!["x".into(), "y".into()],
         "kv.cas" => vec!["x".into(), number(0), "y".into()],
         "kv.watch" => vec!["x".into(), number(0), number(0)],
@@ -136,6 +142,8 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
         "cluster.add" => vec![to, "127.0.0.1:7".into()],
         "cluster.remove" => vec![number(7)],
         "synod.outcome" => vec!["x/1".into()],
+        "dht.set" | "flood.set" | "index.set" => vec!["x".into(), "y".into()],
+        "dht.get" | "flood.get" | "index.get" | "dht.remove" | "flood.remove" | "index.remove" => vec!["x".into()],
         "kv.delete" | "kv.get" | "kv.list" | "files.create" | "files.delete" | "files.read" => vec!["x".into()],
         said if is_said(said) => {
             let envelope = record(&[("from", to.clone()), ("to", to.clone()), ("generation", number(1))]);
@@ -146,9 +154,11 @@ fn arguments(method: &str, to: u16) -> Vec<Value> {
     }
 }
 
-/// Whether a method is a message of the election or of the replicated log.
+/// Whether a method is a message that nodes send each other.
 fn is_said(method: &str) -> bool {
-    method.starts_with("log.") || method.starts_with("bully.") && !["bully.status", "bully.elect"].contains(&method)
+    let own = ["bully.status", "bully.elect", "register.read", "register.write", "register.quorum"];
+    let families = ["log.", "bully.", "eventual.", "register."];
+    (families.iter().any(|family| method.starts_with(family)) && !own.contains(&method)) || method.ends_with(".message")
 }
 
 /// The members of such a message, from a node to itself: old news, so that it changes nothing.
@@ -156,6 +166,10 @@ fn said_by(method: &str, node: &Value) -> Value {
     let number = |number: i64| Value::Int(number);
     let rank = record(&[("counter", number(0)), ("id", node.clone())]);
     let no = || Value::from(false);
+    let have = || {
+        let covered = ["versions", "forgotten"].map(|name| (name, Value::from("")));
+        ("have", record(&[&covered[..], &[("clock", number(0)), ("digest", number(0))]].concat()))
+    };
     let own = match method {
         "bully.answer" => vec![("answer", record(&[("number", number(0))]))],
         "bully.election" => {
@@ -166,9 +180,37 @@ fn said_by(method: &str, node: &Value) -> Value {
             let beat = [&flags[..], &[("rank", rank), ("hears", Value::Array(vec![]))]].concat();
             vec![("heartbeat", record(&beat))]
         }
+        "eventual.ask" => vec![("ask", record(&[have(), ("repair", number(0)), ("whole", no())]))],
+        "eventual.have" => vec![have()],
+        "eventual.spread" => {
+            let stamp = Value::from(&*format!("1.{}", shown_int(node)));
+            let operation = record(&[("id", stamp.clone()), ("stamp", stamp), ("text", "x".into())]);
+            vec![("spread", record(&[have(), ("previous", number(0)), ("operation", operation)]))]
+        }
+        "eventual.tell" => {
+            let none = Value::Array(vec![]);
+            let flags = [("whole", no()), ("more", no())];
+            let numbers = ["repair", "era"].map(|name| (name, number(0)));
+            vec![("tell", record(&[&[have(), ("operations", none)], &numbers[..], &flags].concat()))]
+        }
+        "register.held" => vec![("held", record(&[("call", number(0))]))],
+        "register.query" => vec![("query", record(&[("call", number(0)), ("name", "x".into())]))],
+        "register.store" => {
+            let held = record(&[("timestamp", format!("1.{}", shown_int(node)).as_str().into()), ("value", 5.into())]);
+            vec![("store", record(&[("call", number(0)), ("name", "x".into()), ("held", held)]))]
+        }
+        "register.stored" => {
+            let timestamp = format!("1.{}", shown_int(node));
+            vec![("stored", record(&[("call", number(0)), ("timestamp", timestamp.as_str().into())]))]
+        }
         "log.fetched" => vec![("entries", Value::Base64(vec![]))],
         "log.change" => vec![("node", number(7))],
         "log.unchanged" => vec![("unchanged", "Busy".into())],
+        "dht.message" => vec![("dht", record(&[("kind", "copied".into()), ("id", number(0)), ("kept", no())]))],
+        "flood.message" => vec![("flood", record(&[("kind", "forgot".into()), ("id", number(0))]))],
+        "index.message" => {
+            vec![("index", record(&[("kind", "drop".into()), ("key", "x".into()), ("serial", number(0))]))]
+        }
         "log.forward" => vec![("bytes", Value::Base64(vec![]))],
         _ => vec![],
     };
@@ -221,7 +263,7 @@ fn each_method_is_for_its_role() {
                 let code = if let CallError::Fault(fault) = &error { fault.code } else { 0 };
                 let is_known = (method.name == "learn" || is_said(method.name)) && roles.len() > 1
                     || method.name.starts_with("validator1.") && code == BAD_OPTION.code
-                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER, NO_LINK]
+                    || [NOT_FOUND, EXISTS, NOT_HOLDER, COMPARE, MEMBER, NO_MEMBER, NO_LINK, NO_KEY, NOT_NOW]
                         .iter()
                         .any(|kind| kind.code == code);
                 assert!(is_known, "{} as {roles:?}: {error}", method.name);

@@ -8,6 +8,7 @@
 //! - [`services`]: files, board, keys and locks from the shell: is anything lost or done twice when the leader dies?
 //! - [`members`]: nodes join and leave under load: is anything lost that was answered, and who belongs to the cluster?
 //! - [`strong`]: election, log and services while leaders are killed, sleep or are cut off, and disks are damaged.
+//! - [`overlays`]: does a hash table keep its keys while nodes leave, die and join? What do flooding and an index find?
 //! - [`sessions`]: whose nodes are they? Shells that share nodes, ports that are taken, signals, directories in use.
 //! - [`durability`]: does SIGKILL of some or all nodes lose anything that was answered, or use a ballot twice?
 //! - [`failures`]: with how many nodes down does the cluster still decide, and what does it say when it cannot?
@@ -23,6 +24,7 @@
 //! - [`fuzz`]: the codec against whatever comes; replays a corpus, then bends it at random.
 //! - [`bench`]: is what the benchmark counts really there, and does it find what a lost leader loses?
 //! - [`web`]: the page without scripts: its forms, its live events, who may not use them; health and metrics.
+//! - [`weak`]: the eventual board on both sides of a cut, quorum registers, logical clocks, and the shell about them.
 //! - [`tidy`]: is what is pure still pure?
 //!
 //! [`support`] holds what they share: ports, nodes, shells, and waiting for what must happen.
@@ -37,6 +39,7 @@ mod generations;
 mod histories;
 mod links;
 mod members;
+mod overlays;
 mod python;
 mod races;
 mod seeing;
@@ -47,5 +50,6 @@ mod simulate;
 mod strong;
 mod support;
 mod tidy;
+mod weak;
 mod web;
 mod wire;

@@ -70,8 +70,27 @@ fn a_trace_of_a_run_that_holds_can_be_had_too() {
 }
 
 #[test]
+fn overlays_fail_in_small_and_are_measured_in_large() {
+    let ran = sim("--protocol overlay --seeds 2");
+    assert_eq!(ran.good().last(), Some(&"All invariants held in 2 seeds."));
+    let [one, same] = ["--protocol overlay --nodes 20 --seed 3"; 2].map(sim);
+    for words in ["½ log2 n", "a join moves", "gone at once", "no lookup was lost while 20 of 100"] {
+        assert!(one.stdout.contains(words), "no '{words}' in\n{}", one.stdout);
+    }
+    // All but the last line of figures, which has the time.
+    let figures = |ran: &Ran| ran.good()[..20].iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
+    assert_eq!(figures(&one), figures(&same));
+}
+
+#[test]
 fn mistakes_exit_with_2() {
-    for (line, says) in [("--faults fire", "no fault"), ("--protocol raft", "no protocol"), ("--seeds x", "invalid")] {
+    for (line, says) in [
+        ("--faults fire", "no fault"),
+        ("--protocol raft", "no protocol"),
+        ("--seeds x", "invalid"),
+        ("--nodes 16", "at most 15 nodes"),
+        ("--protocol overlay --nodes 16 --seeds 2", "with one --seed"),
+    ] {
         let ran = sim(line);
         ran.ended_with(2);
         ran.complains(&[says]);

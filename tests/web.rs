@@ -341,6 +341,40 @@ fn a_nodes_log_is_lines_of_json_where_it_goes_to_a_file() {
 }
 
 #[test]
+fn the_eventual_board_has_the_same_routes() {
+    let nodes = lab(3);
+    let (here, there) = (nodes.ports.at(0), nodes.ports.at(2));
+    let posted = post(here, "/eventual", "entry=sooner", &[]);
+    assert_eq!(posted.status, 201, "{posted:?}");
+    let location = posted.header("Location").unwrap().to_owned();
+    assert!(location.starts_with("/eventual/") && location.ends_with(&format!(".{here}/")), "{location}");
+    let shows = |text: &str| {
+        let board = json(&get(there, "/eventual", &[]));
+        board.as_array().unwrap().iter().any(|entry| entry["text"] == text)
+    };
+    until_so("the post to come", || shows("sooner"));
+    assert_eq!(post(there, &location, "entry=later&delete=0", &[]).status, 200);
+    until_so("the change", || shows("later"));
+    assert!(get(there, "/eventual", &[HTML]).body.contains("<h1>The eventual board</h1>"));
+    assert_eq!(post(here, &location, "delete=1", &[]).status, 200);
+    until_so("the deletion", || !shows("later"));
+    for path in ["/eventual/7/", "/eventual/x/", "/eventual/99999.1/"] {
+        assert_eq!(post(here, path, "entry=x", &[]).status, 404, "{path}");
+    }
+    // Without a majority the strong board is silent, and this one is not.
+    let cut = post(here, "/lab", &format!("do=partition&side-{here}=on"), &[]);
+    assert_eq!(cut.status, 200, "{cut:?}");
+    until_so("the node to notice", || ready(&nodes, 0).status == 503);
+    assert_eq!(post(here, "/eventual", "entry=alone", &[]).status, 201);
+    until_so("the panel to say so", || {
+        let panel = get(here, "/panel/eventual", &[]).body;
+        panel.contains("Boards differ") && panel.contains("</span> local")
+    });
+    assert_eq!(post(there, "/lab", "do=heal", &[]).status, 200);
+    until_so("the post to come", || shows("alone"));
+}
+
+#[test]
 fn links_fail_by_the_forms_of_a_lab_only() {
     let nodes = lab(3);
     let (one, other) = (nodes.ports.at(0), nodes.ports.at(1));

@@ -1,6 +1,7 @@
 //! What the shell says about itself: one table that drives `help`, hints, completion and the parser's choice.
 
 mod faults;
+mod overlay;
 mod seeing;
 mod services;
 
@@ -60,8 +61,13 @@ pub(crate) struct Help {
 /// Every command, in the order in which `help` lists them.
 pub(crate) const COMMANDS: &[Help] = &all();
 
-const TABLES: [&[Help]; 5] = [&LAB, &seeing::SEEING, &faults::FAULTS, &services::SERVICES, &SHELL];
-const COUNT: usize = LAB.len() + seeing::SEEING.len() + faults::FAULTS.len() + services::SERVICES.len() + SHELL.len();
+const TABLES: [&[Help]; 6] = [&LAB, &seeing::SEEING, &faults::FAULTS, &services::SERVICES, &overlay::OVERLAYS, &SHELL];
+const COUNT: usize = LAB.len()
+    + seeing::SEEING.len()
+    + faults::FAULTS.len()
+    + services::SERVICES.len()
+    + overlay::OVERLAYS.len()
+    + SHELL.len();
 
 const fn all() -> [Help; COUNT] {
     let mut all = [LAB[0]; COUNT];

@@ -1,11 +1,15 @@
 //! The commands about the services on the replicated log, and about who leads it.
 
+pub(crate) mod weak;
+
 use std::fmt;
 use std::time::Duration;
 
+use super::overlay::{Overlay, OverlayCommand};
 use super::usage::{UsageError, shown};
 use super::words::{self, Shape};
 use super::{Arguments, Literal, MAX_SLEEP, Port, decimal_seconds, to_duration};
+use weak::Weak;
 
 /// Which of these commands a row of the help table is about; each is the first word of its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,10 @@ pub(crate) enum ServiceVerb {
     Unlock,
     Locks,
     Outcome,
+    Register,
+    Clock,
+    Mutex,
+    Overlay(Overlay),
 }
 
 /// One thing to do with a service.
@@ -134,6 +142,10 @@ pub(crate) enum Service {
     Locks,
     /// Say what became of a write.
     Outcome(String),
+    /// Use what is kept without a leader.
+    Weak(Weak),
+    /// Use an overlay.
+    Overlay(OverlayCommand),
 }
 
 /// How long a lock is held if nobody says for how long.
@@ -180,6 +192,8 @@ impl fmt::Display for Service {
             Self::Unlock { name, owner: Some(owner) } => write!(f, "unlock {} {}", word_of(name), word_of(owner)),
             Self::Locks => f.write_str("locks"),
             Self::Outcome(request) => one(f, "outcome", request),
+            Self::Weak(weak) => weak.fmt(f),
+            Self::Overlay(command) => command.fmt(f),
         }
     }
 }
@@ -266,16 +280,22 @@ impl Arguments<'_> {
             }
             ServiceVerb::Locks => Service::Locks,
             ServiceVerb::Outcome => Service::Outcome(self.text("request")?),
+            ServiceVerb::Register => Service::Weak(self.register()?),
+            ServiceVerb::Clock => Service::Weak(Weak::Clock),
+            ServiceVerb::Mutex => Service::Weak(self.mutex()?),
+            ServiceVerb::Overlay(overlay) => Service::Overlay(self.overlay(overlay)?),
         };
         self.end()?;
         Ok(service)
     }
 
     fn board(&mut self) -> Result<Service, UsageError> {
-        Ok(match self.keyword(&["post", "modify", "delete", "show"])? {
+        Ok(match self.keyword(&["post", "modify", "delete", "show", "eventual", "diff"])? {
             "post" => Service::Post(text_of(self.rest_of_line("text")?)),
             "modify" => Service::Modify { id: self.number("post's id")?, text: text_of(self.rest_of_line("text")?) },
             "delete" => Service::Unpost(self.number("post's id")?),
+            "eventual" => Service::Weak(self.eventual()?),
+            "diff" => Service::Weak(Weak::Diff),
             _ => Service::Board,
         })
     }
@@ -360,7 +380,7 @@ impl Arguments<'_> {
         })
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.words.rest().trim_start().is_empty()
     }
 }

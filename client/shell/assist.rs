@@ -3,6 +3,7 @@
 use crate::command::Port;
 use crate::command::faults::FaultVerb;
 use crate::command::help::{self, COMMANDS, Help, Verb};
+use crate::command::overlay::Overlay;
 use crate::command::seeing::SeeVerb;
 use crate::command::services::ServiceVerb as V;
 use crate::command::words::{Shape, Word, Words};
@@ -43,6 +44,7 @@ pub(super) fn hint(line: &str, pos: usize) -> Option<String> {
     let missing = match help.verb {
         Verb::Set => missing_of_set(&words)?.to_owned(),
         Verb::Service(V::Board) if words.len() > 1 => missing_of_board(&words)?,
+        Verb::Service(V::Overlay(_)) if words.len() > 1 => missing_of_overlay(&words)?,
         Verb::Service(V::Lock) if words.iter().any(|word| word.is("--")) => return None,
         _ => parameters(help, words.len()),
     };
@@ -98,7 +100,27 @@ fn candidates(done: &[Word<'_>], typed: &str, ports: &[Port]) -> Vec<String> {
             let others = ports.iter().map(Port::to_string).filter(|port| port != first);
             others.map(|port| format!("{port} ")).collect()
         }
-        (Verb::Service(V::Board), 1) => ["post ", "modify ", "delete ", "show"].map(str::to_owned).to_vec(),
+        (Verb::Service(V::Board), 1) => {
+            ["post ", "modify ", "delete ", "show", "eventual ", "diff"].map(str::to_owned).to_vec()
+        }
+        (Verb::Service(V::Board), 2) if done[1].is("eventual") => {
+            ["post ", "modify ", "delete ", "show", "status"].map(str::to_owned).to_vec()
+        }
+        (Verb::Service(V::Register), 1) => ["write ", "read ", "quorum", "stale"].map(str::to_owned).to_vec(),
+        (Verb::Service(V::Mutex), 1) => vec!["demo".to_owned()],
+        (Verb::Service(V::Overlay(overlay)), 1) => {
+            let more: &[&str] = if overlay == Overlay::Dht { &["ring", "fingers", "join ", "leave "] } else { &[] };
+            ["set ", "get ", "remove "].iter().chain(more).map(|&word| word.to_owned()).collect()
+        }
+        (Verb::Service(V::Overlay(_)), 2)
+            if ["join", "leave", "ring", "fingers"].iter().any(|word| done[1].is(word)) =>
+        {
+            ports.iter().map(Port::to_string).collect()
+        }
+        (Verb::Service(V::Overlay(_)), 3) if ["get", "remove"].iter().any(|word| done[1].is(word)) => {
+            ports.iter().map(Port::to_string).collect()
+        }
+        (Verb::Service(V::Overlay(_)), 4) if done[1].is("set") => ports.iter().map(Port::to_string).collect(),
         (Verb::Service(V::Files), 1) => vec!["history".to_owned()],
         (Verb::Fault(FaultVerb::Hold), 1) => KINDS.map(|kind| format!("{kind} ")).to_vec(),
         (Verb::Fault(FaultVerb::Partition), _) => ports.iter().map(Port::to_string).collect(),
@@ -184,7 +206,29 @@ fn missing_of_set(words: &[Word<'_>]) -> Option<&'static str> {
 
 /// What a command about the board still wants behind `words`; the second one says which it is.
 fn missing_of_board(words: &[Word<'_>]) -> Option<String> {
-    let usage = [("post", "<text>"), ("modify", "<id> <text>"), ("delete", "<id>"), ("show", "")];
+    let usage = [
+        ("post", "<text>"),
+        ("modify", "<id> <text>"),
+        ("delete", "<id>"),
+        ("show", ""),
+        ("diff", ""),
+        ("eventual", "post|modify|delete|show|status [...]"),
+    ];
+    let (_, usage) = usage.into_iter().find(|(name, _)| words[1].is(name))?;
+    Some(usage.split_whitespace().skip(words.len() - 2).collect::<Vec<_>>().join(" "))
+}
+
+/// What a command about an overlay still wants behind `words`; the second one says which it is.
+fn missing_of_overlay(words: &[Word<'_>]) -> Option<String> {
+    let usage = [
+        ("set", "<key> <v> [port]"),
+        ("get", "<key> [port]"),
+        ("remove", "<key> [port]"),
+        ("ring", "[port]"),
+        ("fingers", "[port]"),
+        ("join", "<port>"),
+        ("leave", "<port>"),
+    ];
     let (_, usage) = usage.into_iter().find(|(name, _)| words[1].is(name))?;
     Some(usage.split_whitespace().skip(words.len() - 2).collect::<Vec<_>>().join(" "))
 }

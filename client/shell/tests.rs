@@ -238,7 +238,9 @@ fn completion() {
     check_completion("B_wins 8001 8002 |", 17, &[]);
     check_completion("help l|", 5, &["livelock", "leader", "ls", "list", "lock", "locks"]);
     check_completion("elect 800|", 6, &["8000", "8001", "8002"]);
-    check_completion("board |", 6, &["post ", "modify ", "delete ", "show"]);
+    check_completion("board |", 6, &["post ", "modify ", "delete ", "show", "eventual ", "diff"]);
+    check_completion("board eventual |", 15, &["post ", "modify ", "delete ", "show", "status"]);
+    check_completion("register s|", 9, &["stale"]);
     check_completion("BOARD m|", 6, &["modify "]);
     check_completion("board post |", 11, &[]);
     check_completion("files |", 6, &["history"]);
@@ -290,6 +292,7 @@ fn hints() {
         ("append f it's \"so", None),
         ("append f \"open", None),
         ("board", Some(" post|modify|delete|show [...]")),
+        ("board eventual", Some(" post|modify|delete|show|status [...]")),
         ("board modify", Some(" <id> <text>")),
         ("board modify 3 ", Some("<text>")),
         ("board show", None),

@@ -164,6 +164,28 @@ impl Caller {
         })
     }
 
+    /// Asks this node, or else the first that can be reached, once: nothing is known of a call whose answer is lost.
+    pub(crate) fn once<P: Serialize, T: DeserializeOwned>(
+        &mut self,
+        on: Option<Port>,
+        method: &str,
+        params: &P,
+    ) -> Result<Answered<T>, Failed> {
+        if let Some(port) = on {
+            let known = self.nodes.iter().position(|(known, _)| *known == port);
+            self.at = known.ok_or_else(|| Failed::refused(format!("{port} is no node of this cluster")))?;
+        }
+        for _ in 0..self.nodes.len() {
+            let Some((port, client)) = self.nodes.get(self.at) else { break };
+            match client.call(method, params) {
+                Ok(answer) => return Ok(Answered { node: *port, answer }),
+                Err(CallError::Unreachable(_)) if on.is_none() => self.at = (self.at + 1) % self.nodes.len(),
+                Err(error) => return Err(self.failed(*port, &error)),
+            }
+        }
+        Err(self.nobody(false))
+    }
+
     fn call<P: Serialize, T: DeserializeOwned>(
         &mut self,
         method: &str,

@@ -69,7 +69,9 @@ impl Gates {
             return Some(outgoing);
         }
         let mut gates = self.gates.lock();
-        let Some(gate) = gates.get_mut(&(outgoing.kind(), outgoing.to)) else {
+        let (kind, to) = (outgoing.kind(), outgoing.to);
+        let standing = [(kind, to), (Kind::All, to)].into_iter().find(|gate| gates.contains_key(gate));
+        let Some(gate) = standing.filter(|_| kind != Kind::Answer).and_then(|gate| gates.get_mut(&gate)) else {
             return Some(outgoing);
         };
         if gate.held.len() < MAX_HELD {

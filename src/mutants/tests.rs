@@ -1,5 +1,7 @@
 //! Every mutant is killed, and the unmutated code survives what kills them.
 
+mod overlays;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +11,7 @@ use rayon::prelude::*;
 
 use super::{Finder, Mutant, quiet, with};
 use crate::protocol::bully::tests::{properties as elections, scripts as bully};
+use crate::protocol::eventual::tests::scripts as weak;
 use crate::protocol::host::tests as host;
 use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
@@ -23,6 +26,10 @@ const SEEDS: u64 = 3000;
 /// The same of the log's mutants: its runs take longer, and show more.
 const LOG_RANGES: usize = 3;
 const LOG_SEEDS: u64 = 1500;
+
+/// And of the overlays'.
+const OVERLAY_RANGES: usize = 3;
+const OVERLAY_SEEDS: u64 = 500;
 
 /// What a step that is heard of too early breaks.
 const NOT_BEFORE_SAVED: &str = "nothing is heard of a promise or an acceptance before it is saved";
@@ -60,7 +67,14 @@ const ELECTIONS: &[(&str, fn())] = &[
     ("one_is_down_from_the_start", elections::one_is_down_from_the_start),
     ("the_coordinator_dies", elections::the_coordinator_dies_and_another_takes_over),
     ("an_election_is_short_and_cheap", elections::an_election_is_short_and_cheap),
+    ("elections_by_hand_do_not_set_each_other_off", elections::elections_by_hand_do_not_set_each_other_off),
     ("quorum_loss_and_back", elections::quorum_loss_and_back),
+];
+
+/// The same for the eventual board and the quorum registers.
+const WEAK: &[(&str, fn())] = &[
+    ("seeds_of_the_board", sim::tests::weak::seeds_of_the_board),
+    ("seeds_of_the_registers", sim::tests::weak::seeds_of_the_registers),
 ];
 
 /// What the suite finds of one mutant.
@@ -100,7 +114,8 @@ const fn hunt(finder: Finder) -> Option<(Protocol, usize, u64)> {
         Finder::Seeds | Finder::SeedsByDisk => Some((Protocol::Paxos, RANGES, SEEDS)),
         Finder::LogSeeds | Finder::LogSeedsByDisk => Some((Protocol::Log, LOG_RANGES, LOG_SEEDS)),
         Finder::ElectionSeeds => Some((Protocol::Bully, RANGES, SEEDS)),
-        Finder::Scripts | Finder::Elections => None,
+        Finder::OverlaySeeds => Some((Protocol::Overlay, OVERLAY_RANGES, OVERLAY_SEEDS)),
+        Finder::Scripts | Finder::Elections | Finder::Weak | Finder::Overlays => None,
     }
 }
 
@@ -117,19 +132,26 @@ fn failing_scripts(mutant: Option<Mutant>) -> Vec<&'static str> {
     };
     let is_about_elections = |mutant: Mutant| matches!(mutant.finder(), Finder::Elections | Finder::ElectionSeeds);
     let elections = if mutant.is_none_or(is_about_elections) { ELECTIONS } else { &[] };
+    let seeds = if mutant.is_none_or(|mutant| mutant.finder() == Finder::Weak) { WEAK } else { &[] };
     let paxos = scripts::NAMES.iter().copied().filter(|name| fails(scripts::holds, name));
     let bully = bully::NAMES.iter().copied().filter(|name| fails(bully::holds, name));
-    let tables = TABLES.iter().chain(elections).filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name);
-    paxos.chain(bully).chain(tables).collect()
+    let weak = weak::NAMES.iter().copied().filter(|name| fails(weak::holds, name));
+    let tables =
+        TABLES.iter().chain(elections).chain(seeds).filter(|(_, table)| table_fails(*table)).map(|(name, _)| *name);
+    paxos.chain(bully).chain(weak).chain(tables).collect()
 }
 
 fn examine(mutant: Mutant) -> Row {
+    Row { scripts: failing_scripts(Some(mutant)), ..examine_seeds(mutant) }
+}
+
+fn examine_seeds(mutant: Mutant) -> Row {
     let seeds = hunt(mutant.finder()).map_or_else(Vec::new, |(protocol, ranges, seeds)| {
         let found =
             |range| (0..seeds).find_map(|at| simulate(Some(mutant), protocol, range, at).map(|rule| (at + 1, rule)));
         (0..ranges).into_par_iter().map(found).collect()
     });
-    Row { mutant, seeds, scripts: failing_scripts(Some(mutant)) }
+    Row { mutant, seeds, scripts: Vec::new() }
 }
 
 impl Row {
@@ -151,7 +173,9 @@ impl Row {
     /// Why the mutant does not count as killed.
     fn survives(&self) -> Option<String> {
         let survivor = match self.mutant.finder() {
-            Finder::Scripts | Finder::Elections if self.scripts.is_empty() => "no script or table fails".to_owned(),
+            Finder::Scripts | Finder::Elections | Finder::Weak if self.scripts.is_empty() => {
+                "no script or table fails".to_owned()
+            }
             _ if self.seeds.contains(&None) => {
                 let seeds = hunt(self.mutant.finder()).map_or(0, |(_, _, seeds)| seeds);
                 format!("not found in {seeds} seeds of every range")
@@ -193,19 +217,25 @@ fn table(rows: &[Row]) -> String {
 /// The table goes to the terminal itself: `cargo test` would swallow what is printed.
 #[test]
 fn every_mutant_is_killed() {
-    let rows: Vec<Row> = Mutant::ALL.par_iter().map(|&mutant| examine(mutant)).collect();
+    let ours = Mutant::ALL.par_iter().filter(|mutant| !overlays::FINDERS.contains(&mutant.finder()));
+    let rows: Vec<Row> = ours.map(|&mutant| examine(mutant)).collect();
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "\n{} mutants, {RANGES} ranges of seeds\n{}", rows.len(), table(&rows)).unwrap();
     let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();
     assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
 
-    // The code as it stands survives whatever killed one of them.
+    let ranges = [(Protocol::Paxos, RANGES), (Protocol::Log, LOG_RANGES), (Protocol::Bully, RANGES)];
+    survives_unmutated(&rows, &ranges);
+    assert_eq!(failing_scripts(None), [""; 0], "without a mutant");
+}
+
+/// The code as it stands survives whatever killed one of them.
+fn survives_unmutated(rows: &[Row], ranges: &[(Protocol, usize)]) {
     let most = |protocol: Protocol, range: usize| {
         let its = rows.iter().filter(|row| hunt(row.mutant.finder()).is_some_and(|(whose, _, _)| whose == protocol));
         its.filter_map(|row| row.seeds.get(range)?.as_ref()).map(|(seeds, _)| *seeds).max().unwrap_or(0)
     };
-    let ranges = [(Protocol::Paxos, RANGES), (Protocol::Log, LOG_RANGES), (Protocol::Bully, RANGES)];
-    let ranges = ranges.into_iter().flat_map(|(protocol, ranges)| (0..ranges).map(move |range| (protocol, range)));
+    let ranges = ranges.iter().flat_map(|&(protocol, ranges)| (0..ranges).map(move |range| (protocol, range)));
     let runs: Vec<(Protocol, usize, u64)> =
         ranges.flat_map(|(protocol, range)| (0..most(protocol, range)).map(move |at| (protocol, range, at))).collect();
     let found: Vec<String> = runs
@@ -215,5 +245,14 @@ fn every_mutant_is_killed() {
         })
         .collect();
     assert!(found.is_empty(), "without a mutant: {found:?}");
-    assert_eq!(failing_scripts(None), [""; 0], "without a mutant");
+}
+
+/// The quick half of it: those that scripts and tables must find.
+#[test]
+fn mutants_of_the_scripts_are_killed() {
+    let is_meant = |mutant: &Mutant| matches!(mutant.finder(), Finder::Scripts | Finder::Weak);
+    let meant: Vec<Mutant> = Mutant::ALL.iter().copied().filter(is_meant).collect();
+    let rows: Vec<Row> = meant.into_par_iter().map(examine).collect();
+    let survivors: Vec<String> = rows.iter().filter_map(Row::survives).collect();
+    assert!(survivors.is_empty(), "survivors:\n{}", survivors.join("\n"));
 }

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::driver::{Answering, Input, Query, Reaction, Wish};
+use super::driver::{Answering, Input, Query, Reaction, Then, Wish};
 use super::intake::Intake;
+use super::overlay::{Input as OverlayInput, Outcome as OverlayOutcome};
 use super::status::Snapshot;
 use crate::lab::trace::ring::Ring;
-use crate::protocol::Message;
 use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
-use crate::protocol::host::Sender;
+use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::members::Change;
+use crate::protocol::overlay::{Call, Overlay, Which};
 use crate::protocol::paxos::Outcome;
+use crate::protocol::register::{self, Register};
 use crate::protocol::strong::{Failure, Strong};
-use crate::protocol::types::{Instance, NodeId};
+use crate::protocol::types::{Instance, NodeId, RequestId};
+use crate::protocol::{Message, Out};
 use crate::rpc::access::Access;
 use crate::rpc::peers::Peers;
 use crate::service::reply::Reply;
@@ -108,8 +111,17 @@ impl Core {
         deadline_ticks: u64,
         mut look: impl FnMut(&Strong, bool) -> Option<T> + Send + 'static,
     ) -> Receiver<T> {
+        self.watch_host(deadline_ticks, move |host, last| look(host.strong()?, last))
+    }
+
+    /// The same for a look at anything.
+    pub(crate) fn watch_host<T: Send + 'static>(
+        &self,
+        deadline_ticks: u64,
+        mut look: impl FnMut(&Host, bool) -> Option<T> + Send + 'static,
+    ) -> Receiver<T> {
         self.ask(|reply| {
-            let watch = move |strong: &Strong, last: bool| match look(strong, last) {
+            let watch = move |host: &Host, last: bool| match look(host, last) {
                 Some(found) => {
                     _ = reply.send(found);
                     true
@@ -128,8 +140,50 @@ impl Core {
         })
     }
 
+    /// Does something with the protocols, or looks at them; answers when all it rests on is saved, or nothing if there is
+    /// no room on the disk to do what `changes` something.
+    pub(crate) fn act<T: Send + 'static>(
+        &self,
+        changes: bool,
+        act: impl FnOnce(&mut Host, &mut Out) -> T + Send + 'static,
+    ) -> Receiver<Option<T>> {
+        self.ask(|reply| {
+            let act = move |host: Option<(&mut Host, &mut Out)>| -> Then {
+                let answer = host.map(|(host, out)| act(host, out));
+                Box::new(move |saved| _ = reply.send(answer.filter(|_| saved)))
+            };
+            Input::Act { act: Box::new(act), changes }
+        })
+    }
+
+    /// A call of a register.
+    pub(crate) fn register(
+        &self,
+        call: impl FnOnce(&mut Register, RequestId, &mut Out) + Send + 'static,
+    ) -> Receiver<Result<register::Done, register::Failure>> {
+        self.ask(|reply| Input::Register { call: Box::new(call), reply })
+    }
+
     pub(crate) fn elect(&self) -> Receiver<()> {
         self.ask(|reply| Input::Elect { reply })
+    }
+
+    /// A client's call about a key of an overlay.
+    pub(crate) fn seek(&self, which: Which, call: Call, deadline_ticks: u64) -> Receiver<OverlayOutcome> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Call { which, call, deadline_ticks, reply }))
+    }
+
+    pub(crate) fn join_ring(&self, deadline_ticks: u64) -> Receiver<OverlayOutcome> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Join { deadline_ticks, reply }))
+    }
+
+    pub(crate) fn leave_ring(&self, deadline_ticks: u64) -> Receiver<OverlayOutcome> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Leave { deadline_ticks, reply }))
+    }
+
+    /// A look at the overlays as they are here.
+    pub(crate) fn look<T: Send + 'static>(&self, look: impl FnOnce(&Overlay) -> T + Send + 'static) -> Receiver<T> {
+        self.ask(|reply| Input::Overlay(OverlayInput::Look(Box::new(move |overlay| _ = reply.send(look(overlay))))))
     }
 
     fn ask<T>(&self, input: impl FnOnce(SyncSender<T>) -> Input) -> Receiver<T> {

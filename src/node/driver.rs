@@ -13,6 +13,7 @@ use log::{info, warn};
 
 use super::encoder::Encoder;
 use super::intake::Intake;
+use super::overlay::{Clients, Input as OverlayInput, Outcome as OverlayOutcome};
 use super::room::Room;
 use super::scribe::{Job, Scribe, Task};
 use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
@@ -27,6 +28,7 @@ use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::Log;
 use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
+use crate::protocol::register::{self, Register};
 use crate::protocol::strong::snapshots::Ready;
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Ballot, Instance, NodeId, RequestId, Value};
@@ -51,7 +53,15 @@ pub(crate) type Answering<T> = Box<dyn FnOnce(T) + Send>;
 /// Reads the state, once it may: sends its own answer to whoever waits.
 pub(crate) type Query = Box<dyn FnOnce(Result<&Strong, Failure>) + Send>;
 /// Looks whether what it waits for has come, and answers if so; asked for the last time, it answers in any case.
-pub(crate) type Watch = Box<dyn FnMut(&Strong, bool) -> bool + Send>;
+pub(crate) type Watch = Box<dyn FnMut(&Host, bool) -> bool + Send>;
+/// Does something at once; what it returns answers whoever waits, when all that the batch led to is saved.
+pub(crate) type Act = Box<dyn FnOnce(Option<(&mut Host, &mut Out)>) -> Then + Send>;
+/// See [`Act`].
+pub(crate) type Then = Box<dyn FnOnce(bool) + Send>;
+/// Starts a call of a register.
+pub(crate) type RegisterCall = Box<dyn FnOnce(&mut Register, RequestId, &mut Out) + Send>;
+/// Who waits for a register.
+pub(super) type RegisterReply = SyncSender<Result<register::Done, register::Failure>>;
 
 /// What reaches the driver.
 pub(crate) enum Input {
@@ -63,8 +73,14 @@ pub(crate) enum Input {
     Query { query: Query, deadline_ticks: Option<u64> },
     /// A client waits for the state to change.
     Watch { watch: Watch, deadline_ticks: u64 },
+    /// A client does something that needs nobody else, or looks.
+    Act { act: Act, changes: bool },
+    /// A client reads or writes a register.
+    Register { call: RegisterCall, reply: RegisterReply },
     /// Hold an election here.
     Elect { reply: SyncSender<()> },
+    /// Something about overlays.
+    Overlay(OverlayInput),
     /// A peer's process has ended.
     Disconnected(NodeId),
     /// The snapshot that was due has been encoded.
@@ -136,6 +152,9 @@ pub(super) enum Action {
     Read(Query, Result<(), Failure>),
     /// Reads the state that is here, whatever it is.
     Look(Query),
+    Then(Then),
+    Finish(RegisterReply, Result<register::Done, register::Failure>),
+    Found(SyncSender<OverlayOutcome>, OverlayOutcome),
 }
 
 pub(super) struct Driver {
@@ -152,9 +171,13 @@ pub(super) struct Driver {
     queries: BTreeMap<RequestId, Query>,
     /// Whether there is room on the disk.
     pub(super) room: Room,
+    registers: BTreeMap<RequestId, RegisterReply>,
+    seekers: Clients,
     /// With the tick at which each is asked for the last time.
     watches: Vec<(u64, Watch)>,
     has_new_watches: bool,
+    /// The number of the last change of the eventual board that watches were told of.
+    board_changes: u64,
     pub(super) clocks: Clocks,
     pub(super) witness: Witness,
     next_request: u64,
@@ -183,6 +206,7 @@ impl Driver {
         Self {
             clocks: Clocks::new(host.id()),
             witness: Witness::new(ring),
+            board_changes: 0,
             host,
             store,
             inbox,
@@ -194,6 +218,8 @@ impl Driver {
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
             room: Room::default(),
+            registers: BTreeMap::new(),
+            seekers: Clients::default(),
             watches: Vec::new(),
             has_new_watches: false,
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
@@ -365,6 +391,18 @@ impl Driver {
                 self.collect(None, None);
             }
             Input::Watch { watch, deadline_ticks } => self.watch(watch, deadline_ticks),
+            Input::Act { act, .. } => {
+                let then = act(Some((&mut self.host, &mut self.out)));
+                self.collect(None, None);
+                self.actions.push(Action::Then(then));
+            }
+            Input::Register { call, reply } => {
+                let request = self.name();
+                let Some(register) = self.host.register_mut() else { return };
+                self.registers.insert(request, reply);
+                call(register, request, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Elect { reply } => {
                 let Some(strong) = self.host.strong_mut() else { return };
                 strong.elect(&mut self.out);
@@ -372,7 +410,16 @@ impl Driver {
                 self.witness.look(&mut self.clocks, self.host.strong());
                 _ = reply.send(());
             }
+            Input::Overlay(input) => {
+                let request = self.name();
+                let Some(overlay) = self.host.overlay_mut() else { return };
+                self.seekers.step(overlay, request, input, &mut self.out);
+                self.collect(None, None);
+            }
             Input::Disconnected(peer) => {
+                if let Some(overlay) = self.host.overlay_mut() {
+                    overlay.disconnected(peer, &mut self.out);
+                }
                 if let Some(strong) = self.host.strong_mut() {
                     strong.disconnected(peer, &mut self.out);
                 }
@@ -419,21 +466,22 @@ impl Driver {
 
     /// Lets those who wait for a change look, when there was one or their time is up.
     fn look(&mut self, ticked: bool) {
-        let Some(strong) = self.host.strong_mut() else { return };
-        let leader = strong.leader();
+        let board_changes = self.host.eventual().map_or(0, |eventual| eventual.board().memory().changes);
+        let merged = std::mem::replace(&mut self.board_changes, board_changes) != board_changes;
+        let leader = self.host.strong().and_then(Strong::leader);
         if leader.is_some() && leader != self.leader {
             self.leader = leader;
             self.counters.leader_changes += 1;
         }
-        let changed = strong.take_changes().count() > 0;
-        let news = changed || std::mem::take(&mut self.has_new_watches);
+        let applied = self.host.strong_mut().is_some_and(|strong| strong.take_changes().count() > 0);
+        let news = applied || merged || std::mem::take(&mut self.has_new_watches);
         if self.watches.is_empty() || !(news || ticked) {
             return;
         }
-        let (strong, now) = (&*strong, self.now_ticks);
+        let (host, now) = (&self.host, self.now_ticks);
         self.watches.retain_mut(|(deadline, watch)| {
             let last = *deadline <= now;
-            !((news || last) && watch(strong, last))
+            !((news || last) && watch(host, last))
         });
     }
 
@@ -494,6 +542,16 @@ impl Driver {
                             self.actions.push(Action::Read(query, result));
                         }
                     }
+                    Effect::Notify(Event::Finished { request, result }) => {
+                        if let Some(client) = self.registers.remove(&request) {
+                            self.actions.push(Action::Finish(client, result));
+                        }
+                    }
+                    Effect::Notify(Event::Found { request, result }) => {
+                        if let Some(client) = self.seekers.take(request) {
+                            self.actions.push(Action::Found(client, result));
+                        }
+                    }
                     Effect::Notify(event) => {
                         self.witness.told(&mut self.clocks, &event);
                         Self::notify(event, &mut self.clients, &mut self.counters, &mut self.actions)
@@ -535,7 +593,12 @@ impl Driver {
             }
             Event::Proposing { .. } => counters.ballots += 1,
             // What the driver has looked at before it came here.
-            Event::Ignored { .. } | Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => {}
+            Event::Ignored { .. }
+            | Event::Replied { .. }
+            | Event::Readable { .. }
+            | Event::Finished { .. }
+            | Event::Found { .. }
+            | Event::Correspondents { .. } => {}
         }
     }
 
@@ -624,6 +687,9 @@ impl Driver {
             Action::Reply(client, result, _) => client(result),
             Action::Read(query, result) => self.read(query, result),
             Action::Look(query) => self.read(query, Ok(())),
+            Action::Finish(client, result) => _ = client.send(result),
+            Action::Found(client, result) => _ = client.send(result),
+            Action::Then(then) => then(true),
             Action::Save(_) | Action::Note(_) | Action::Write(_) | Action::Answer(..) => {}
         }
     }
@@ -659,6 +725,7 @@ impl Driver {
                 |strong| strong.log().membership().addresses().clone(),
             ),
             strong: self.host.strong().map(StrongStatus::of),
+            clock: self.clocks.now().clone(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod driver;
 mod encoder;
 mod intake;
 pub mod measure;
+pub(crate) mod overlay;
 mod room;
 mod scribe;
 pub mod status;
@@ -158,7 +159,15 @@ impl Node {
             })
         };
         let seed = random()?;
-        let host = Host::new(id, founding, host::Options { lab, paxos, strong: Some(strong) }, durable, seed);
+        let options = host::Options {
+            lab,
+            paxos,
+            strong: Some(strong),
+            eventual: Some(Default::default()),
+            register: Some(Default::default()),
+            overlay: Some(Default::default()),
+        };
+        let host = Host::new(id, founding, options, durable, seed);
         let (inbox, inputs) = channel();
         let ring = Arc::new(Ring::new(trace));
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use super::driver::{Action, Driver, Input, Reaction};
+use super::overlay::Clients;
 use crate::lab::links::Fate;
 use crate::lab::trace::Kind;
 use crate::lab::trace::about::About;
 use crate::protocol::paxos::Outcome;
 use crate::protocol::strong::Failure;
 use crate::protocol::strong::room::withheld;
+use crate::protocol::{overlay, register};
 use crate::store::StoreError;
 
 /// How long it takes until the store is asked again.
@@ -70,6 +72,8 @@ impl Driver {
                 Action::Send(outgoing) => self.peers.send(outgoing),
                 Action::Answer(client, outcome) => _ = client.send(outcome),
                 Action::Reply(client, result, _) => client(result),
+                Action::Finish(client, result) => _ = client.send(result),
+                Action::Found(client, result) => _ = client.send(result),
                 Action::Read(query, result) => self.read(query, result),
                 _ => {}
             }
@@ -93,6 +97,10 @@ impl Driver {
             Action::Reply(client, result, entry) => client(withheld(node, result, entry, reached)),
             Action::Read(query, result) => self.read(query, result.and(Err(Failure::NoRoom { node }))),
             Action::Look(query) => self.read(query, Ok(())),
+            Action::Then(then) => then(false),
+            // The others may hold it.
+            Action::Finish(client, result) => _ = client.send(result.and(Err(register::Failure::Restarted))),
+            Action::Found(client, result) => _ = client.send(result.and(Err(overlay::Failure::Restarted))),
             Action::Save(_) | Action::Note(_) | Action::Send(_) | Action::Write(_) => {}
         }
     }
@@ -112,10 +120,24 @@ impl Driver {
             Input::Propose { reply, .. } => _ = reply.send(Outcome::NoRoom),
             Input::Restart { reply } => _ = reply.send(None),
             Input::Decided { instance, reply } => _ = reply.send(self.host.paxos().remembered(&instance).cloned()),
-            Input::Command { reply, .. } | Input::Change { reply, .. } => reply(Err(Failure::NoRoom { node })),
+            Input::Command { reply, .. } | Input::Change { reply, .. } => {
+                reply(Err(Failure::NoRoom { node }));
+            }
             Input::Query { query, deadline_ticks: None } => self.read(query, Ok(())),
             Input::Query { query, .. } => self.read(query, Err(Failure::NoRoom { node })),
             Input::Watch { watch, deadline_ticks } => self.watch(watch, deadline_ticks),
+            Input::Act { act, changes: true } => act(None)(false),
+            Input::Act { act, changes: false } => {
+                let then = act(Some((&mut self.host, &mut self.out)));
+                then(self.out.is_empty());
+                _ = self.out.drain();
+            }
+            Input::Overlay(input) => {
+                if let Some(overlay) = self.host.overlay() {
+                    Clients::step_without_room(overlay, input);
+                }
+            }
+            Input::Register { reply, .. } => _ = reply.send(Err(register::Failure::NoRoom)),
             Input::Status { from, limit, reply } => _ = reply.send(self.snapshot(from.as_ref(), limit)),
             Input::Elect { reply } => _ = reply.send(()),
             Input::Arrived(_) | Input::Disconnected(_) | Input::Encoded(_) | Input::Waiting | Input::Stop => {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::measure::Histogram;
+use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
 use crate::protocol::strong::Strong;
 use crate::protocol::types::{Ballot, Instance, NodeId};
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub members: BTreeMap<NodeId, Arc<str>>,
     /// The replicated log; absent in a node that has none.
     pub strong: Option<StrongStatus>,
+    /// The logical clocks.
+    pub clock: Stamp,
 }
 
 /// How a node's election, log and services are.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use super::types::{Malformed, NodeId, digits};
 
 /// How many nodes a vector clock counts at most.
-pub const MAX_ENTRIES: usize = 64;
+pub const MAX_ENTRIES: usize = 256;
 /// How far above its own a node believes a clock to be: thousands of messages a second for years.
 pub const MAX_LEAP: u64 = 1 << 40;
 /// Where clocks stop: what XML-RPC's integers hold, with room to spare.
@@ -140,6 +140,30 @@ impl VectorClock {
             (false, false) => Relation::Equal,
             (true, true) => Relation::Concurrent,
         }
+    }
+
+    /// Takes the higher of each entry, however far above: for counts whose bound the caller has seen to.
+    pub fn join(&mut self, other: &Self) {
+        other.0.iter().for_each(|&(node, count)| self.raise_to(node, count));
+    }
+
+    /// Takes the lower of each entry.
+    pub fn meet(&mut self, other: &Self) {
+        self.0.retain_mut(|(node, count)| {
+            *count = other.of(*node).min(*count);
+            *count > 0
+        });
+    }
+
+    /// The same, with no entry above this.
+    #[must_use]
+    pub fn capped(&self, most: u64) -> Self {
+        Self(self.iter().map(|(node, count)| (node, count.min(most))).filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// So many events of a node are known, or more.
+    pub fn raise_to(&mut self, node: NodeId, count: u64) {
+        self.raise(node, count.max(self.of(node)).min(MAX));
     }
 
     fn place(&self, node: NodeId) -> Result<usize, usize> {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use super::Record;
 use super::log::memory::Memory;
+use super::overlay;
 use super::types::{Ballot, Instance, Value};
+use super::{eventual, register};
 
 /// A node's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,8 +23,14 @@ pub struct Durable {
     pub decided: Vec<Instance>,
     /// The replicated log.
     pub log: Memory,
+    /// The eventual board.
+    pub eventual: eventual::memory::Memory,
+    /// The registers.
+    pub register: register::memory::Memory,
     /// Whether the log was found damaged, and is empty for that reason.
     pub log_damaged: bool,
+    /// What it holds of the overlays.
+    pub overlay: overlay::Memory,
 }
 
 /// What is remembered of one instance. Lamport's acceptor keeps the first two.
@@ -44,7 +52,10 @@ impl Default for Durable {
             instances: BTreeMap::new(),
             decided: Vec::new(),
             log: Memory::default(),
+            eventual: eventual::memory::Memory::default(),
+            register: register::memory::Memory::default(),
             log_damaged: false,
+            overlay: overlay::Memory::default(),
         }
     }
 }
@@ -67,6 +78,9 @@ impl Durable {
                 }
             }
             Record::Log(record) => self.log.apply(record),
+            Record::Eventual(record) => self.eventual.apply(record),
+            Record::Register(record) => self.register.apply(record),
+            Record::Overlay(record) => self.overlay.apply(record),
             Record::Generation { generation, followed } => {
                 // A restart forgets the log, but not whether this node's memory was whole: see `log`.
                 let log = Memory { proven: self.log.proven, ..Memory::default() };

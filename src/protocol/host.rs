@@ -24,13 +24,17 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::durable::{Durable, Remembered};
+use super::eventual::Eventual;
 use super::log::members::Membership;
 use super::log::memory::Memory;
+use super::overlay::{self, Overlay};
 use super::paxos::{self, Outcome, Paxos, Proposal};
 use super::quorum::Members;
+use super::register::Register;
 use super::strong::{self, Strong};
 use super::types::{Instance, NodeId};
 use super::{Event, Message, Out, Record};
+use super::{eventual, register};
 
 /// Who sent a message, out of which generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,12 @@ pub struct Options {
     pub paxos: paxos::Options,
     /// What can be set about the replicated log; without, the node has none.
     pub strong: Option<strong::Options>,
+    /// What can be set about the eventual board; without, the node has none.
+    pub eventual: Option<eventual::Options>,
+    /// What can be set about the quorum registers; without, the node has none.
+    pub register: Option<register::Options>,
+    /// What can be set about the overlays; without, the node has none.
+    pub overlay: Option<overlay::Options>,
 }
 
 /// All protocols of a node.
@@ -74,6 +84,9 @@ pub struct Host {
     strong: Option<Strong>,
     /// Whether the disk is short of room.
     short: bool,
+    eventual: Option<Eventual>,
+    register: Option<Register>,
+    overlay: Option<Overlay>,
     rng: Pcg64Mcg,
 }
 
@@ -87,12 +100,29 @@ impl Host {
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
         let (generation, followed) = (durable.generation, durable.followed);
         let log = std::mem::take(&mut durable.log);
+        let (board, copies) = (std::mem::take(&mut durable.eventual), std::mem::take(&mut durable.register));
+        let held = std::mem::take(&mut durable.overlay);
         let paxos = Paxos::new(id, members.clone(), options.paxos, durable, Pcg64Mcg::seed_from_u64(rng.random()));
         let strong = options.strong.map(|options| {
             let rng = Pcg64Mcg::seed_from_u64(rng.random());
             Strong::new(id, founding.clone(), options, log, rng)
         });
-        Self { id, founding, options, generation, followed, paxos, strong, short: false, rng }
+        // Like single values, these stay with the nodes that founded the cluster.
+        let is_founder = members.contains(id);
+        let eventual = options
+            .eventual
+            .filter(|_| is_founder)
+            .map(|options| Eventual::new(id, members.clone(), options, board, Pcg64Mcg::seed_from_u64(rng.random())));
+        let register = options
+            .register
+            .filter(|_| is_founder)
+            .map(|options| Register::new(id, members.clone(), options, copies, Pcg64Mcg::seed_from_u64(rng.random())));
+        let overlay = options.overlay.map(|options| {
+            let rng = Pcg64Mcg::seed_from_u64(rng.random());
+            Overlay::new(id, members, options, held, rng)
+        });
+        let short = false;
+        Self { id, founding, options, generation, followed, paxos, strong, eventual, register, overlay, short, rng }
     }
 
     /// Handles one message, unless it comes from a stranger or out of another generation. To the log nobody is a stranger:
@@ -100,8 +130,8 @@ impl Host {
     pub fn on_message(&mut self, sender: Sender, message: Message, out: &mut Out) {
         let from = sender.from;
         if let Some(generation) = sender.generation {
-            let heard =
-                self.members().contains(from) || !matches!(message, Message::Paxos(_)) && self.meets(from, &message);
+            let founded = self.members().contains(from) && !matches!(message, Message::Overlay(_));
+            let heard = founded || !matches!(message, Message::Paxos(_)) && self.meets(from, &message);
             if !heard && !mutant!(StrangersHeard) {
                 return out.ignore(from, "the sender is no member");
             }
@@ -129,6 +159,18 @@ impl Host {
                 out.ignore(from, "this node joined later, and the founding members decide single values")
             }
             Message::Elsewhere => {}
+            Message::Eventual(message) => match &mut self.eventual {
+                Some(eventual) => eventual.on_message(from, message, out),
+                None => out.ignore(from, "this node has no eventual board"),
+            },
+            Message::Register(message) => match &mut self.register {
+                Some(register) => register.on_message(from, message, out),
+                None => out.ignore(from, "this node has no registers"),
+            },
+            Message::Overlay(message) => match &mut self.overlay {
+                Some(overlay) => overlay.on_message(from, message, out),
+                None => out.ignore(from, "this node has no overlays"),
+            },
             message => match &mut self.strong {
                 Some(strong) => strong.on_message(from, message, out),
                 None => out.ignore(from, "this node has no replicated log"),
@@ -137,9 +179,10 @@ impl Host {
         self.check();
     }
 
-    /// Whether one who did not found the cluster is heard with this.
+    /// Whether one who did not found the cluster is heard with this; and who did, with what is for members of today.
     fn meets(&self, from: NodeId, message: &Message) -> bool {
         match (message, &self.strong) {
+            (Message::Overlay(_), None) => self.members().contains(from),
             (_, None) => false,
             (Message::Log(_) | Message::Strong(_), Some(_)) => true,
             (_, Some(strong)) => strong.log().members().contains(from),
@@ -159,6 +202,18 @@ impl Host {
         }
         if let Some(strong) = &mut self.strong {
             strong.on_tick(out);
+        }
+        if let Some(eventual) = &mut self.eventual {
+            eventual.on_tick(out);
+        }
+        if let Some(register) = &mut self.register {
+            register.on_tick(out);
+        }
+        if let Some(overlay) = &mut self.overlay {
+            if let Some(strong) = &self.strong {
+                overlay.meet(strong.log().members());
+            }
+            overlay.on_tick(out);
         }
         self.check();
     }
@@ -193,11 +248,46 @@ impl Host {
         self.strong.as_mut()
     }
 
+    /// The eventual board; absent in a node without one.
+    #[must_use]
+    pub const fn eventual(&self) -> Option<&Eventual> {
+        self.eventual.as_ref()
+    }
+
+    /// The same, for clients' calls.
+    pub const fn eventual_mut(&mut self) -> Option<&mut Eventual> {
+        self.eventual.as_mut()
+    }
+
+    /// The quorum registers; absent in a node without any.
+    #[must_use]
+    pub const fn register(&self) -> Option<&Register> {
+        self.register.as_ref()
+    }
+
+    /// The same, for clients' calls.
+    pub const fn register_mut(&mut self) -> Option<&mut Register> {
+        self.register.as_mut()
+    }
+    /// The overlays; absent in a node without.
+    #[must_use]
+    pub const fn overlay(&self) -> Option<&Overlay> {
+        self.overlay.as_ref()
+    }
+
+    /// The same, for clients' calls.
+    pub const fn overlay_mut(&mut self) -> Option<&mut Overlay> {
+        self.overlay.as_mut()
+    }
+
     /// Forgets everything, and moves to a new generation. The lab's `restart`.
     pub fn restart(&mut self, out: &mut Out) {
         // A promise of an epoch binds as much as what was accepted: forgotten in the same generation it would be broken.
         let logged = self.strong.as_ref().is_some_and(|strong| strong.log().memory().promised.is_some());
-        let stays = self.followed && self.paxos.instances().is_empty() && !logged;
+        let noted = self.eventual.as_ref().is_some_and(|eventual| *eventual.board().memory() != Default::default())
+            || self.register.as_ref().is_some_and(|register| !register.memory().registers.is_empty());
+        let holds = self.overlay.as_ref().is_some_and(|overlay| !overlay.is_blank()) && !mutant!(RestartForgetsKeys);
+        let stays = self.followed && self.paxos.instances().is_empty() && !logged && !noted && !holds;
         let generation = if stays { self.generation } else { self.generation.saturating_add(1) };
         self.enter(generation, false, out);
     }
@@ -218,6 +308,8 @@ impl Host {
         self.paxos.lose_room(out);
         let kept = durable.log.length();
         let reached = self.strong.as_mut().map_or(0, |strong| strong.lose_room(kept, out));
+        self.register.iter_mut().for_each(|register| register.abandon(out));
+        self.overlay.iter_mut().for_each(|overlay| overlay.abandon(out));
         *self = Self::new(self.id, self.founding.clone(), self.options, durable, self.rng.random());
         self.set_short(true);
         if let Some(strong) = &self.strong {
@@ -249,8 +341,28 @@ impl Host {
             }
         }
         self.set_short(self.short);
+        self.forget_weak(out);
+        if let (Some(overlay), Some(options)) = (&mut self.overlay, self.options.overlay) {
+            overlay.abandon(out);
+            let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
+            *overlay = Overlay::new(self.id, self.founding.members(), options, overlay::Memory::default(), rng);
+        }
         out.save(Record::Generation { generation, followed });
         out.notify(Event::Restarted { generation });
+    }
+
+    /// The board and the registers begin anew.
+    fn forget_weak(&mut self, out: &mut Out) {
+        let (id, members) = (self.id, self.founding.members());
+        if let (Some(eventual), Some(options)) = (&mut self.eventual, self.options.eventual) {
+            let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
+            *eventual = Eventual::new(id, members.clone(), options, Default::default(), rng);
+        }
+        if let (Some(register), Some(options)) = (&mut self.register, self.options.register) {
+            register.abandon(out);
+            let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
+            *register = Register::new(id, members.clone(), options, Default::default(), rng);
+        }
     }
 
     fn check(&self) {
@@ -261,6 +373,10 @@ impl Host {
             && let Some(strong) = &self.strong
         {
             strong.check_invariants();
+        }
+        if cfg!(debug_assertions) {
+            self.eventual.iter().for_each(Eventual::check_invariants);
+            self.register.iter().for_each(Register::check_invariants);
         }
     }
 

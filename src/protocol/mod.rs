@@ -19,16 +19,20 @@
 //! # The parts
 //!
 //! [`host::Host`] is one node's protocols and its generation; [`paxos`] decides single values; [`bully`] elects, [`log`]
-//! replicates, and [`strong`] joins the two to the services;
+//! replicates, and [`strong`] joins the two to the services; [`eventual`] is the board that asks nobody, [`register`] the
+//! one that asks a quorum; [`overlay`] finds who holds a key in three other ways;
 //! [`durable`] is what a node remembers, rebuilt from its records; [`clock`] counts events.
 
 pub mod bully;
 pub mod clock;
 pub mod durable;
+pub mod eventual;
 pub mod host;
 pub mod log;
+pub mod overlay;
 pub mod paxos;
 pub mod quorum;
+pub mod register;
 pub mod strong;
 pub mod types;
 
@@ -71,6 +75,12 @@ pub enum Message {
     Bully(bully::Message),
     /// Calls on their way to the leader, and back.
     Strong(strong::Message),
+    /// The eventually consistent board.
+    Eventual(eventual::Message),
+    /// The quorum register.
+    Register(register::Message),
+    /// A hash table, flooding, an index: who holds which key.
+    Overlay(overlay::Message),
     /// "I live in a later generation", the answer to a message of an earlier one. The envelope says which.
     Elsewhere,
 }
@@ -105,6 +115,20 @@ pub enum Event {
     Correspondents {
         /// They, and where they listen.
         addresses: BTreeMap<NodeId, Arc<str>>,
+    },
+    /// A client's call of a register is done with.
+    Finished {
+        /// Which one.
+        request: RequestId,
+        /// What was written or read, or why not.
+        result: Result<register::Done, register::Failure>,
+    },
+    /// A client's call about a key of an overlay is over.
+    Found {
+        /// Which one.
+        request: RequestId,
+        /// What was found or done, and by which way; or why it was not.
+        result: Result<overlay::Answer, overlay::Failure>,
     },
     /// A proposer starts a ballot.
     Proposing {
@@ -166,6 +190,12 @@ pub enum Record {
     },
     /// Something about the replicated log.
     Log(log::memory::Record),
+    /// What a step has changed on the eventual board.
+    Eventual(Box<eventual::memory::Record>),
+    /// What a register holds.
+    Register(Box<register::memory::Record>),
+    /// Something about an overlay.
+    Overlay(overlay::Record),
     /// All earlier records are void; a new generation begins, or a followed one is claimed (see [`host`]).
     Generation {
         /// Its number.
@@ -231,6 +261,12 @@ impl Out {
         #[cfg(test)]
         crate::mutants::tamper(&mut self.effects);
         self.effects.drain(..)
+    }
+}
+
+impl From<overlay::Record> for Record {
+    fn from(record: overlay::Record) -> Self {
+        Self::Overlay(record)
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::introspect::Capability;
 use super::wire::Answer;
 use crate::node::status::StrongStatus;
+use crate::protocol::clock::Stamp;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 use crate::xmlrpc;
 
@@ -16,6 +17,8 @@ use crate::xmlrpc;
 pub(super) enum Returned {
     Acceptor(Answer),
     Strong(Box<super::strong::answers::Answer>),
+    Weak(Box<super::weak::answers::Answer>),
+    Overlay(Box<super::overlay::Answer>),
     Proposed(Proposed),
     Decided(Decided),
     Restarted(Restarted),
@@ -155,6 +158,25 @@ pub struct Status {
     /// Election, log and services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<StrongStatus>,
+    /// The logical clocks.
+    pub clock: ClockRow,
+}
+
+/// A node's logical clocks, as of its last event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClockRow {
+    /// Lamport's.
+    pub lamport: u64,
+    /// The vector clock: how many events of each node this one knows of.
+    pub vector: BTreeMap<String, u64>,
+}
+
+impl From<&Stamp> for ClockRow {
+    fn from(stamp: &Stamp) -> Self {
+        let vector = stamp.vector.iter().map(|(node, count)| (node.to_string(), count)).collect();
+        Self { lamport: stamp.lamport.number(), vector }
+    }
 }
 
 /// A member of the cluster.

@@ -173,19 +173,19 @@ impl Client {
         Arc::clone(&self.traffic)
     }
 
-    /// Calls a method with a tuple of parameters.
+    /// Calls a method with a tuple of parameters. It is sent once: what was written twice would be answered for the
+    /// second time only, `files.create` with a definite fault, say.
     ///
     /// # Errors
     /// See [`CallError`]; each says whether the call may have had its effect.
     pub fn call<P: Serialize + ?Sized, T: DeserializeOwned>(&self, method: &str, params: &P) -> Result<T, CallError> {
         let mut body = Vec::with_capacity(512);
         to_call(method, params, &mut body)?;
-        Ok(self.post(&body)??)
+        Ok(self.post_once(&body)??)
     }
 
     /// Sends an encoded call and decodes the response. Sent again, once, if a connection from the pool broke before any
-    /// byte of an answer came: the door had closed it meanwhile. Every method may be called twice: the protocols'
-    /// messages are idempotent, and proposing the same value again finds it chosen.
+    /// byte of an answer came: the door had closed it meanwhile. For the protocols' messages, which are idempotent.
     ///
     /// # Errors
     /// As for [`Client::call`], but a fault is not an error.

@@ -204,6 +204,67 @@ pub const DISK_FULL: FaultKind = FaultKind {
               itself. Until then, what it has can be read from it with the option read = 'local'.",
 };
 
+/// The value of a register was sent out, and no write quorum was heard.
+pub const HALF_WRITTEN: FaultKind = FaultKind {
+    code: 130,
+    name: "half written",
+    definite: false,
+    meaning: "the value was sent to the nodes, but fewer than a write quorum said in time that they hold it: some reads may \
+              find it and others not, until one writes it back. Read the register, or write again.",
+};
+/// The quorum sizes let reads miss writes.
+pub const APART: FaultKind = FaultKind {
+    code: 131,
+    name: "quorums apart",
+    definite: true,
+    meaning: "with these quorum sizes a read can miss a write, so a node in service does not take them; nothing was changed. \
+              A lab's node takes them.",
+};
+/// There is no such key in the overlay.
+pub const NO_KEY: FaultKind = FaultKind {
+    code: 140,
+    name: "no key",
+    definite: true,
+    meaning: "there is no such key in the overlay, or none within reach; nothing was changed.",
+};
+/// The overlay's nodes could not be reached, and nothing was sent out that changes anything.
+pub const NOT_REACHED: FaultKind = FaultKind {
+    code: 141,
+    name: "not reached",
+    definite: true,
+    meaning: "the nodes that the overlay's call needs did not answer in time; nothing was changed. The text says which \
+              were missing. Try again, or start the nodes that are down.",
+};
+/// Not all of the overlay's nodes have confirmed a change.
+pub const NOT_CONFIRMED: FaultKind = FaultKind {
+    code: 142,
+    name: "not confirmed",
+    definite: false,
+    meaning: "the change was sent out, and not all that must confirm it did so in time: it may have happened, on some \
+              nodes or on all. Get the key, or do it again.",
+};
+/// The node is not in a state for that.
+pub const NOT_NOW: FaultKind = FaultKind {
+    code: 143,
+    name: "not now",
+    definite: true,
+    meaning: "the node's place in the overlay does not allow it at present; the text says why. Nothing was changed.",
+};
+/// The key is too long.
+pub const KEY_TOO_LONG: FaultKind = FaultKind {
+    code: 144,
+    name: "key too long",
+    definite: true,
+    meaning: "a key of an overlay is a text of at most 512 bytes; nothing was done.",
+};
+/// A node of the overlay is full.
+pub const OVERLAY_FULL: FaultKind = FaultKind {
+    code: 145,
+    name: "overlay full",
+    definite: true,
+    meaning: "a node that would hold the key holds as many keys or bytes as it may; nothing was changed. Remove keys.",
+};
+
 /// There is no way between these nodes that could fail.
 pub const NO_LINK: FaultKind = FaultKind {
     code: 150,
@@ -214,7 +275,7 @@ pub const NO_LINK: FaultKind = FaultKind {
 };
 
 /// All of them, by code.
-pub const FAULTS: [FaultKind; 26] = [
+pub const FAULTS: [FaultKind; 34] = [
     UNAVAILABLE,
     PREEMPTED,
     UNKNOWN,
@@ -240,6 +301,14 @@ pub const FAULTS: [FaultKind; 26] = [
     CHANGING,
     NEWCOMER_SILENT,
     DISK_FULL,
+    HALF_WRITTEN,
+    APART,
+    NO_KEY,
+    NOT_REACHED,
+    NOT_CONFIRMED,
+    NOT_NOW,
+    KEY_TOO_LONG,
+    OVERLAY_FULL,
     NO_LINK,
 ];
 

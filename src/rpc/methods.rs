@@ -10,7 +10,7 @@ use super::access::Role;
 use super::peers::Kind;
 use super::validator1::Test;
 use super::wire::{Envelope, holds_nil};
-use super::{lab, strong, wire_strong};
+use super::{lab, overlay, strong, weak, wire_strong};
 use crate::protocol::Message;
 use crate::protocol::paxos::{self, learner};
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
@@ -62,6 +62,10 @@ pub(super) enum Id {
     Lab(lab::Id),
     /// A service on the replicated log.
     Strong(strong::methods::Id),
+    /// The eventual board, or a register.
+    Weak(weak::methods::Id),
+    /// An overlay.
+    Overlay(overlay::methods::Id),
     /// A message of election, log or forwarded calls.
     Said(&'static str),
 }
@@ -73,15 +77,18 @@ pub static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
         id: Id::Said(name),
         signatures: &[&["struct", "struct", "struct"]],
         usage: "message, envelope",
-        help: "For nodes among themselves: a message of the election or of the replicated log.",
+        help: "For nodes among themselves: a message of the election, of the log, of the eventual board, of a register or of \
+               an overlay.",
         lab: false,
         role: Role::Peer,
     });
     let tables = BASE
         .iter()
         .chain(lab::METHODS)
+        .chain(weak::methods::METHODS)
         .chain(strong::methods::METHODS)
         .chain(strong::methods::LAB_METHODS)
+        .chain(overlay::methods::METHODS)
         .chain(&said);
     let mut all: Vec<Method> = tables.copied().collect();
     all.sort_unstable_by_key(|method| method.name);
@@ -133,8 +140,8 @@ static BASE: &[Method] = &[
         id: Id::GateHold,
         signatures: &[&["struct", "string", "int"], &["struct", "string", "int", "int"]],
         usage: "method, to [, ttl_ms]",
-        help: "Holds this node's messages of one kind (prepare, accept, commit, learn, and the log's and the \
-               election's, as in log.accept) to one node, itself included, until released or until ttl_ms (default 30000) have passed. Returns held (int).",
+        help: "Holds this node's messages of one kind (prepare, accept, commit, learn; a method of nodes among themselves, \
+               such as register.store; or all) to one node, itself included, until released or until ttl_ms (default 30000) have passed. Returns held (int).",
         lab: true,
         role: Role::Admin,
     },
@@ -386,6 +393,8 @@ pub(super) enum Request {
     Validator { test: Test, argument: xmlrpc::Value },
     Lab(lab::Request),
     Strong(strong::Request),
+    Weak(weak::Request),
+    Overlay(overlay::Request),
 }
 
 /// The last argument of `propose`.
@@ -513,6 +522,8 @@ impl Method {
             }
             Id::Lab(id) => lab::read(id, params).map(Request::Lab),
             Id::Strong(id) => strong::read(id, params).map(Request::Strong),
+            Id::Weak(id) => weak::read(id, params).map(Request::Weak),
+            Id::Overlay(id) => overlay::read(id, params).map(Request::Overlay),
             Id::Said(name) => {
                 let (members, envelope) = Deserialize::deserialize(params)?;
                 let message = wire_strong::message(name, members).ok_or_else(|| {
@@ -539,9 +550,8 @@ impl<'de> Deserialize<'de> for GateKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let kind = name.parse().map_err(|()| {
-            D::Error::custom(
-                "a gate holds one of the methods prepare, accept, commit, learn, log.* and bully.*".to_owned(),
-            )
+            D::Error::custom("a gate holds one of the methods prepare, accept, commit and learn, another one of nodes among themselves, \
+                 or all".to_owned())
         })?;
         Ok(Self(kind))
     }

@@ -62,14 +62,21 @@ pub enum Kind {
     Learn,
     /// A message of election, log or forwarded calls.
     Strong(&'static str),
+    /// Any of these: a gate for them holds all that no gate of its own kind holds.
+    All,
     /// An answer. It travels back with the call, and no gate holds it.
     Answer,
 }
 
 impl Kind {
     /// The kinds that a gate can hold, which are the methods' names.
-    pub const CALLS: [(&'static str, Self); 4] =
-        [("prepare", Self::Prepare), ("accept", Self::Accept), ("commit", Self::Commit), ("learn", Self::Learn)];
+    pub const CALLS: [(&'static str, Self); 5] = [
+        ("prepare", Self::Prepare),
+        ("accept", Self::Accept),
+        ("commit", Self::Commit),
+        ("learn", Self::Learn),
+        ("all", Self::All),
+    ];
 
     /// The method's name.
     #[must_use]

@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer};
 
 use super::access::Grant;
 use super::answers::{
-    Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
+    ClockRow, Decided, FaultRow, GateRow, InstanceRow, Member, Proposed, Restarted, Returned, Status, Version, Whose,
 };
 use super::door::{Promise, Reply};
 use super::faults::{
@@ -26,7 +26,7 @@ use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
 use super::wire::{self, Answer, MAX_VALUE_BYTES};
-use super::{lab, promised, strong, text};
+use super::{lab, overlay, promised, strong, text, weak};
 use crate::lab::links::Fate;
 use crate::node::core::Core;
 use crate::node::driver::{Reaction, TICK, Wish};
@@ -64,6 +64,8 @@ enum Started {
     Restart(Receiver<Option<u64>>),
     Status(Receiver<Snapshot>),
     Strong(strong::Started),
+    Weak(weak::Started),
+    Overlay(overlay::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
 }
 
@@ -167,6 +169,14 @@ impl Service {
             Request::Message { message, envelope } => self.message(message, envelope),
             Request::Strong(request) => match strong::start(&self.core, request) {
                 Ok(started) => Started::Strong(started),
+                Err(fault) => Started::Ready(Err(fault)),
+            },
+            Request::Weak(request) => match weak::start(&self.core, request) {
+                Ok(started) => Started::Weak(started),
+                Err(fault) => Started::Ready(Err(fault)),
+            },
+            Request::Overlay(request) => match overlay::start(&self.core, request) {
+                Ok(started) => Started::Overlay(started),
                 Err(fault) => Started::Ready(Err(fault)),
             },
             Request::Restart => Started::Restart(self.core.restart()),
@@ -323,6 +333,8 @@ impl Service {
             Started::Strong(started) => {
                 strong::finish(&self.core, started).map(|answer| Returned::Strong(Box::new(answer)))
             }
+            Started::Weak(started) => weak::finish(&self.core, started).map(|answer| Returned::Weak(Box::new(answer))),
+            Started::Overlay(started) => Ok(Returned::Overlay(Box::new(overlay::finish(&self.core, started)?))),
             Started::Status(snapshot) => Ok(Returned::Status(Box::new(self.status(wait(snapshot)?)))),
             Started::GateWait { kind, to, count, timeout } => {
                 let held = self.core.peers.gates().wait_for(kind, to, count, timeout) as u64;
@@ -388,6 +400,7 @@ impl Service {
             disk: snapshot.disk.map(str::to_owned),
             instances: snapshot.instances.into_iter().map(instance_row).collect(),
             log: snapshot.strong,
+            clock: ClockRow::from(&snapshot.clock),
             counters: [
                 ("ballots", counters.ballots),
                 ("ballots_running", snapshot.ballots_running as u64),
@@ -407,7 +420,7 @@ impl Service {
 }
 
 /// Rounded up, so that nobody is answered early.
-fn ticks(duration: Duration) -> u64 {
+pub(super) fn ticks(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
 }
 

@@ -11,11 +11,12 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::wire_strong::{self, Fields};
-use crate::protocol::Message;
 use crate::protocol::clock::{Stamp, VectorClock};
 use crate::protocol::host::Sender;
 use crate::protocol::paxos::{self, learner};
+use crate::protocol::register::Timestamp;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
+use crate::protocol::{Message, eventual};
 use crate::xmlrpc::{self, Fragment, to_fragment};
 
 /// A value's form may be so long, so that a call with it stays well below the limit of a body.
@@ -281,7 +282,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(VectorClock, Stamp);
+as_text!(VectorClock, Stamp, eventual::memory::Stamp, Timestamp);
 
 impl Serialize for Ballot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

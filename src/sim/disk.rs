@@ -18,8 +18,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::faults::Fortune;
 use crate::protocol::Record;
 use crate::protocol::durable::Durable;
-use crate::protocol::log;
 use crate::protocol::types::Value;
+use crate::protocol::{log, overlay};
 
 /// One node's disk.
 #[derive(Debug, Default)]
@@ -218,7 +218,20 @@ impl Frame {
             Record::Accept { value, .. } | Record::Decide { value, .. } => *value = Value::new("<int>-1</int>"),
             Record::Generation { generation, .. } => *generation += 1,
             Record::Log(record) => damage(record),
+            Record::Eventual(record) => record.changes += 1,
+            Record::Register(record) => record.held.value = Value::new("<int>-1</int>"),
+            Record::Overlay(record) => damage_held(record),
         }
+    }
+}
+
+fn damage_held(record: &mut overlay::Record) {
+    use overlay::Record;
+    match record {
+        Record::Hold { item, .. } => item.version.stamp.counter += 1,
+        Record::Release { shelf, .. } => *shelf = overlay::Shelf::Directory,
+        Record::Membership { joined } => *joined = !*joined,
+        Record::Reserve { upto, .. } => *upto = 0,
     }
 }
 

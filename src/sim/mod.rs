@@ -62,6 +62,7 @@ pub mod disk;
 pub(crate) mod explore;
 pub mod faults;
 pub mod network;
+pub mod overlay;
 mod queue;
 pub mod report;
 pub mod shrink;
@@ -94,11 +95,17 @@ pub enum Protocol {
     Log,
     /// Elections, with the log's epochs behind them.
     Bully,
+    /// The eventually consistent board.
+    Eventual,
+    /// The quorum register.
+    Register,
+    /// Overlays: a hash table, flooding and an index.
+    Overlay,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Paxos, Self::Log, Self::Bully];
+    pub const ALL: [Self; 6] = [Self::Paxos, Self::Log, Self::Bully, Self::Eventual, Self::Register, Self::Overlay];
 
     /// Its name, as `--protocol` takes it.
     #[must_use]
@@ -107,6 +114,9 @@ impl Protocol {
             Self::Paxos => "paxos",
             Self::Log => "log",
             Self::Bully => "bully",
+            Self::Eventual => "eventual",
+            Self::Register => "register",
+            Self::Overlay => "overlay",
         }
     }
 
@@ -114,9 +124,10 @@ impl Protocol {
     #[must_use]
     pub const fn steps(self) -> u64 {
         match self {
-            Self::Paxos => 1500,
+            Self::Paxos | Self::Eventual | Self::Register => 1500,
             Self::Log => 6000,
             Self::Bully => 4000,
+            Self::Overlay => 12_000,
         }
     }
 
@@ -216,4 +227,4 @@ fn finish(world: &mut World) -> Result<Report, Violation> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

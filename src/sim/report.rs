@@ -100,7 +100,20 @@ impl Tally {
                 ("instances chosen", self.chosen),
                 ("answered: chosen", self.answered_chosen),
             ],
+            Protocol::Overlay => vec![
+                ("calls", self.commands),
+                ("answered: done", self.answered_chosen),
+                ("answered: found", self.answered_reads),
+            ],
             Protocol::Bully => vec![("elections heard of", self.elections), ("epochs", self.epochs)],
+            Protocol::Eventual => vec![("operations", self.proposals), ("operations saved", self.commands)],
+            Protocol::Register => vec![
+                ("writes", self.proposals),
+                ("reads", self.reads),
+                ("operations linearized", self.linearized),
+                ("histories undecided", self.undecided),
+                ("answered: done", self.answered_chosen),
+            ],
             Protocol::Log => vec![
                 ("commands", self.commands),
                 ("commands repeated", self.repeats),

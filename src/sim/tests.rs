@@ -6,8 +6,10 @@ use super::*;
 
 mod elections;
 mod log;
+mod overlays;
 mod planted;
 mod traces;
+pub(crate) mod weak;
 
 /// Enough for CI; `synod sim --seeds 100000` runs more.
 const SEEDS: u64 = 2500;

@@ -86,6 +86,9 @@ impl About {
             Message::Bully(message) => Some(words::bully(message)),
             Message::Log(message) => Some(words::log(message)),
             Message::Strong(message) => Some(words::call(message)),
+            Message::Eventual(message) => Some(format!("{message:?}")),
+            Message::Register(message) => Some(format!("{message:?}")),
+            Message::Overlay(message) => Some(words::overlay(message)),
         };
         Self { message: Some(id), peer: Some(peer), subject: Subject::message(message), text }
     }
@@ -101,13 +104,20 @@ impl About {
     }
 
     fn record(record: &Record) -> Self {
-        let text = if let Record::Log(record) = record { Some(words::log_record(record)) } else { None };
+        let text = match record {
+            Record::Log(record) => Some(words::log_record(record)),
+            Record::Eventual(record) => Some(format!("{record:?}")),
+            Record::Register(record) => Some(format!("{record:?}")),
+            _ => None,
+        };
         Self { text, ..Self::of(Subject::record(record)) }
     }
 
     fn notice(notice: &Notice) -> Self {
         let text = match notice {
             Notice::Replied { request, result, .. } => Some(format!("client {} is answered: {result:?}", request.0)),
+            Notice::Finished { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
+            Notice::Found { request, result } => Some(format!("client {} is answered: {result:?}", request.0)),
             _ => None,
         };
         Self { text, ..Self::of(Subject::news(notice)) }

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::check::{Broken, Call, Subject, Verdict, Who, bully, log, paxos};
+use super::check::{BoardCall, Broken, Call, Subject, Verdict, Who, bully, eventual, log, overlay, paxos, register};
 use super::disk::Disk;
 use super::faults::{Chances, Fault, Fortune};
 use super::network::{Cut, Network};
@@ -21,6 +21,7 @@ use super::trace::{About, Header, Kind, Recorder, Trace, VERSION};
 use super::{MAX_NODES, Options, Protocol, Violation};
 use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
+use crate::protocol::overlay::Options as OverlayOptions;
 use crate::protocol::quorum::Members;
 use crate::protocol::strong::snapshots::Due;
 use crate::protocol::types::{Instance, NodeId};
@@ -121,8 +122,6 @@ struct Replicated {
     options: strong::Options,
     /// One in so many inputs ends its batch; a tick always does.
     batch: u32,
-    /// Of a thousand occasions to see that a peer's process has ended so many are taken.
-    notices: u32,
 }
 
 /// One world.
@@ -140,6 +139,9 @@ pub(super) struct World {
     /// A node handles what it sends to itself at once, as the driver does; otherwise when it is saved.
     eager: bool,
     replicated: Option<Replicated>,
+    overlay: Option<OverlayOptions>,
+    /// Of a thousand occasions to see that a peer's process has ended so many are taken; single decisions need none.
+    notices: Option<u32>,
     members: Members,
     ids: Vec<NodeId>,
     nodes: Vec<Node>,
@@ -179,12 +181,16 @@ impl World {
             Protocol::Paxos => Box::new(paxos::Paxos::new(members.clone(), &mut plan)),
             Protocol::Log => Box::new(log::Watch::new(members.clone(), &mut plan)),
             Protocol::Bully => Box::new(bully::Watch::new(members.clone(), &mut plan)),
+            Protocol::Eventual => Box::new(eventual::Boards::new(&mut plan)),
+            Protocol::Register => Box::new(register::Registers::new(&mut plan)),
+            Protocol::Overlay => Box::new(overlay::Watch::new(members.clone(), &mut plan)),
         };
         let replicated = subject.strong().map(|options| {
             let batch = [1, 1, 2, 4][plan.random_range(0..4)];
-            let notices = [0, 300, 900, 1000][plan.random_range(0..4)];
-            Replicated { options, batch, notices }
+            Replicated { options, batch }
         });
+        let overlay = subject.overlay();
+        let notices = (replicated.is_some() || overlay.is_some()).then(|| [0, 300, 900, 1000][plan.random_range(0..4)]);
         Self {
             seed,
             options,
@@ -195,6 +201,8 @@ impl World {
             delay,
             eager,
             replicated,
+            overlay,
+            notices,
             nodes: ids.iter().map(|&id| Node::new(id)).collect(),
             spared: vec![false; ids.len()],
             members,
@@ -510,8 +518,20 @@ impl World {
                 let known = host.tell(&instance, out);
                 return Ok(Some((instance, known)));
             }
+            Input::Call(Call::Board(call)) => ask_board(host, call, out),
+            Input::Call(Call::Register { request, name, value, deadline_ticks }) => {
+                match (host.register_mut(), value) {
+                    (Some(register), Some(value)) => register.write(request, &name, value, deadline_ticks, out),
+                    (Some(register), None) => register.read(request, &name, deadline_ticks, out),
+                    (None, _) => {}
+                }
+            }
+            Input::Call(call @ (Call::Seek { .. } | Call::Move { .. })) => ask_overlay(host, call, out),
             Input::Call(call) => ask_strong(host, call, out),
             Input::Disconnected(peer) => {
+                if let Some(overlay) = host.overlay_mut() {
+                    overlay.disconnected(peer, out);
+                }
                 if let Some(strong) = host.strong_mut() {
                     strong.disconnected(peer, out);
                 }
@@ -622,8 +642,43 @@ fn ask_strong(host: &mut Host, call: Call, out: &mut Out) {
         }
         Call::Read { request, deadline_ticks } => strong.read(request, deadline_ticks, out),
         Call::Elect => strong.elect(out),
-        Call::Propose(_) | Call::Ask(_) => {}
+        Call::Propose(_)
+        | Call::Ask(_)
+        | Call::Board(_)
+        | Call::Register { .. }
+        | Call::Seek { .. }
+        | Call::Move { .. } => {}
     }
+}
+
+/// A call that is about an overlay.
+fn ask_overlay(host: &mut Host, call: Call, out: &mut Out) {
+    let Some(overlay) = host.overlay_mut() else { return };
+    match call {
+        Call::Seek { request, which, call, deadline_ticks } => overlay.call(which, request, call, deadline_ticks, out),
+        Call::Move { request, joins: true, deadline_ticks } => overlay.chord_mut().join(request, deadline_ticks, out),
+        Call::Move { request, joins: false, deadline_ticks } => overlay.chord_mut().leave(request, deadline_ticks, out),
+        _ => {}
+    }
+}
+
+/// A client does something to an eventual board, whose entries it looks at first.
+fn ask_board(host: &mut Host, call: BoardCall, out: &mut Out) {
+    let Some(eventual) = host.eventual_mut() else { return };
+    let shown: Vec<_> = eventual.board().posts(None).map(|(id, ..)| id).collect();
+    // The cast cannot cut: it is below a length.
+    let picked = |pick: u64| shown.get((pick % (shown.len() as u64).max(1)) as usize).copied();
+    _ = match call {
+        BoardCall::Post { text } => eventual.post(&text, out),
+        BoardCall::Modify { pick, text } => {
+            let Some(id) = picked(pick) else { return };
+            eventual.modify(id, &text, out)
+        }
+        BoardCall::Delete { pick } => {
+            let Some(id) = picked(pick) else { return };
+            eventual.delete(id, out)
+        }
+    };
 }
 
 /// Where a node stands in the list.

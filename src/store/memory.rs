@@ -25,7 +25,12 @@ impl Store for Memory {
                     self.decisions.push(Decision { instance, value, at: at.to_owned() });
                 }
                 Record::Generation { .. } => self.decisions.clear(),
-                Record::Promise { .. } | Record::Accept { .. } | Record::Log(_) => {}
+                Record::Promise { .. }
+                | Record::Accept { .. }
+                | Record::Log(_)
+                | Record::Eventual(_)
+                | Record::Register(_)
+                | Record::Overlay(_) => {}
             }
         }
         Ok(())

@@ -6,9 +6,11 @@
 pub mod decided_files;
 mod log_tables;
 pub mod memory;
+mod overlay_tables;
 mod reserve;
 mod seal;
 pub mod sqlite;
+mod weak_tables;
 
 use std::path::PathBuf;
 

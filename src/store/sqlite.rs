@@ -22,13 +22,15 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
 use super::reserve::{Reserve, is_want_of_room};
 use super::seal::{Batches, Seal};
-use super::{Decision, Store, StoreError, log_tables};
+use super::{Decision, Store, StoreError, log_tables, overlay_tables, weak_tables};
 use crate::protocol::Record;
 use crate::protocol::durable::Durable;
 use crate::protocol::log::{self, memory::Memory};
+use crate::protocol::overlay;
 use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
-const FORMAT: i64 = 3;
+/// 4 has the eventual board and the registers, 3 counts the batches of the log, 2 did neither.
+const FORMAT: i64 = 4;
 /// Records written until a checkpoint is due even if the node is busy. The log, some 8 MiB then, is written over from its
 /// beginning: a sync of blocks that exist already costs half of one that makes the file grow.
 const CHECKPOINT_RECORDS: usize = 1024;
@@ -126,10 +128,13 @@ impl Sqlite {
             connection.pragma_query_value(None, "user_version", |row| row.get(0))
         };
         let found = setup(&self.connection).map_err(|source| self.failed(source))?;
-        if found == 2 {
+        if matches!(found, 2 | 3) {
             let migrate = |connection: &mut Connection| -> rusqlite::Result<()> {
                 let transaction = connection.transaction()?;
-                transaction.execute_batch(log_tables::FROM_FORMAT_2)?;
+                if found == 2 {
+                    transaction.execute_batch(log_tables::FROM_FORMAT_2)?;
+                }
+                transaction.execute_batch(weak_tables::SCHEMA)?;
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 transaction.commit()
             };
@@ -142,6 +147,7 @@ impl Sqlite {
                 let transaction = connection.transaction()?;
                 transaction.execute_batch(SCHEMA)?;
                 transaction.execute_batch(log_tables::SCHEMA)?;
+                transaction.execute_batch(weak_tables::SCHEMA)?;
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 let crc = checksum(&["node", &id.to_string(), "1", "false"]);
                 transaction.execute("INSERT INTO node VALUES (?1, 1, 0, ?2)", params![id.number(), crc])?;
@@ -150,6 +156,8 @@ impl Sqlite {
             create(&mut self.connection, self.id).map_err(|source| self.failed(source))?;
             sync_directory(dir)?;
         }
+        // Younger than the format: a database made before has these tables from now on.
+        self.connection.execute_batch(overlay_tables::SCHEMA).map_err(|source| self.failed(source))?;
         let owner: Option<u32> = self
             .connection
             .query_row("SELECT id FROM node", [], |row| row.get(0))
@@ -222,6 +230,9 @@ impl Sqlite {
         for record in records {
             match record {
                 Record::Log(record) => log_tables::write(transaction, record)?,
+                Record::Eventual(record) => weak_tables::write_board(transaction, record)?,
+                Record::Register(record) => weak_tables::write_register(transaction, record)?,
+                Record::Overlay(record) => overlay_tables::write(transaction, record)?,
                 Record::Promise { instance, ballot } => {
                     let ballot = ballot.to_string();
                     transaction.prepare_cached("INSERT OR REPLACE INTO promised VALUES (?1, ?2, ?3)")?.execute(
@@ -254,6 +265,8 @@ impl Sqlite {
                 Record::Generation { generation, followed } => {
                     transaction.execute_batch("DELETE FROM promised; DELETE FROM accepted; DELETE FROM decided")?;
                     log_tables::clear(transaction)?;
+                    weak_tables::clear(transaction)?;
+                    overlay_tables::clear(transaction)?;
                     // SQLite's integers are signed; one restart a nanosecond would take 292 years to get there.
                     let signed = i64::try_from(*generation).unwrap_or(i64::MAX);
                     let crc = checksum(&["node", &id.to_string(), &signed.to_string(), &followed.to_string()]);
@@ -370,6 +383,9 @@ impl Store for Sqlite {
             durable.apply(&Record::Decide { instance, ballot, value: Value::new(&value) });
             Some(())
         })?;
+        self.rows("eventual", "id, stamp, deleted, text", |row| weak_tables::read_entry(row, &mut durable.eventual))?;
+        self.rows("eventual_reach", "name, value", |row| weak_tables::read_reach(row, &mut durable.eventual))?;
+        self.rows("register", "name, timestamp, value", |row| weak_tables::read_register(row, &mut durable.register))?;
         durable.log = match self.read_log().map_err(|source| self.failed(source))? {
             Ok(memory) => memory,
             Err(what) => {
@@ -388,6 +404,9 @@ impl Store for Sqlite {
                 Memory::default()
             }
         };
+        durable.overlay = overlay_tables::read(&self.connection)
+            .map_err(|source| self.failed(source))?
+            .map_err(|what| self.damaged(what))?;
         Ok(durable)
     }
 
@@ -488,6 +507,14 @@ fn weight(record: &Record) -> usize {
         }
         Record::Log(log::memory::Record::Install { snapshot, .. } | log::memory::Record::Compact { snapshot, .. }) => {
             1 + snapshot.state.len() / 4096
+        }
+        Record::Eventual(record) => {
+            let bytes = record.put.iter().map(|operation| operation.text.as_ref().map_or(0, |text| text.len()));
+            2 + record.put.len() / 32 + bytes.sum::<usize>() / 4096
+        }
+        Record::Register(record) => 1 + record.held.value.as_str().len() / 4096,
+        Record::Overlay(overlay::Record::Hold { item, .. }) => {
+            1 + item.version.value.as_ref().map_or(0, |value| value.as_str().len()) / 4096
         }
         _ => 1,
     }

@@ -62,6 +62,59 @@ proptest! {
 }
 
 #[test]
+fn overlays_are_kept_and_damaged_copies_dropped() {
+    use crate::protocol::overlay::{Item, Key, Memory as Held, Record as Overlay, Shelf, Stamp, Version};
+    let dir = TempDir::new().unwrap();
+    let item = |key: &str, counter: u64, value: Option<&str>| {
+        let stamp = Stamp { counter, node: id(8003) };
+        Item { key: Key::new(key).unwrap(), version: Version { stamp, value: value.map(Value::new) } }
+    };
+    let hold = |shelf, item| Record::Overlay(Overlay::Hold { shelf, item });
+    let records = [
+        hold(Shelf::Dht, item("a", 1, Some("<int>1</int>"))),
+        hold(Shelf::Dht, item("a", 2, Some("<int>2</int>"))),
+        hold(Shelf::Dht, item("b", Stamp::MAX_COUNTER, None)),
+        hold(Shelf::Dht, item("", 1, Some(""))),
+        hold(Shelf::Flood, item("a", 1, Some("<int>3</int>"))),
+        hold(Shelf::Index, item("c", 1, Some("<int>4</int>"))),
+        Record::Overlay(Overlay::Release { shelf: Shelf::Index, key: Key::new("c").unwrap() }),
+        hold(Shelf::Directory, item("c", 7, None)),
+        Record::Overlay(Overlay::Membership { joined: false }),
+        Record::Overlay(Overlay::Reserve { shelf: Shelf::Dht, upto: 1000 }),
+        Record::Overlay(Overlay::Reserve { shelf: Shelf::Dht, upto: Stamp::MAX_COUNTER }),
+    ];
+    let mut memory = Memory::default();
+    let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
+    memory.write(&records, "now", true).unwrap();
+    sqlite.write(&records, "now", true).unwrap();
+    drop(sqlite);
+    let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
+    let held = sqlite.load().unwrap().overlay;
+    assert_eq!(held, memory.load().unwrap().overlay);
+    assert!(held.left && held.dht.len() == 3 && held.directory.len() == 1);
+    // A copy that is not what was written is not there any more; the others are.
+    for change in ["value = '<int>9</int>'", "counter = 9", "node = 8004", "value = NULL"] {
+        let change = format!("UPDATE overlay SET {change} WHERE shelf = 'dht' AND key = 'a'");
+        Connection::open(dir.path().join("node.db")).unwrap().execute(&change, []).unwrap();
+        let held = sqlite.load().unwrap().overlay;
+        assert!(held.dht.version(&Key::new("a").unwrap()).is_none() && held.dht.len() == 2, "{change}");
+        assert_eq!(sqlite.load().unwrap().overlay, held, "it is dropped for good");
+        sqlite.write(&records[1..2], "now", true).unwrap();
+    }
+    // Which numbers were given nobody else knows.
+    let mut bend = |change: &str| {
+        Connection::open(dir.path().join("node.db")).unwrap().execute(change, []).unwrap();
+        sqlite.load().map_err(|error| error.to_string())
+    };
+    let error = bend("UPDATE overlay_reserved SET upto = 1").unwrap_err();
+    assert!(error.contains("the numbers reserved for the overlay dht are damaged"), "{error}");
+    assert_eq!(bend(&format!("UPDATE overlay_reserved SET upto = {}", Stamp::MAX_COUNTER)).unwrap().overlay, held);
+    // A restart of the lab forgets them.
+    sqlite.write(&[Record::Generation { generation: 2, followed: false }], "now", true).unwrap();
+    assert_eq!(sqlite.load().unwrap().overlay, Held::default());
+}
+
+#[test]
 fn the_second_opener_is_refused() {
     let dir = TempDir::new().unwrap();
     let first = Sqlite::open(dir.path(), id(8000)).unwrap();
@@ -99,6 +152,69 @@ fn a_changed_row_is_noticed() {
         store.write(&records, "now", true).unwrap();
         assert!(store.load().is_ok());
         Connection::open(dir.path().join("node.db")).unwrap().execute(change, []).unwrap();
+        assert!(matches!(store.load(), Err(StoreError::Damaged { .. })), "{change}");
+    }
+}
+
+/// What is kept without a leader: a post, its deletion, what is covered, and a register.
+fn weak_records() -> Vec<Record> {
+    use crate::protocol::eventual::memory::{Operation, Record as Board, Stamp};
+    use crate::protocol::register::Timestamp;
+    use crate::protocol::register::memory::{Held, Record as Register};
+
+    let stamp = |clock| Stamp { clock, server: id(8000) };
+    let board = |put, gone, changes| {
+        let (versions, forgotten) = (format!("8000:{changes},8001:7").parse().unwrap(), "8001:3".parse().unwrap());
+        Record::Eventual(Box::new(Board { put, gone, versions, forgotten, changes }))
+    };
+    let operation =
+        |at, by, text: Option<&str>| Operation { id: stamp(at), stamp: stamp(by), text: text.map(Into::into) };
+    let register = |counter, value| {
+        let held = Held { timestamp: Timestamp { counter, node: id(8001) }, value: Value::new(value) };
+        Record::Register(Box::new(Register { name: "a name\n".into(), held }))
+    };
+    vec![
+        board(vec![operation(1, 1, Some("")), operation(2, 2, Some("two"))], vec![], 2),
+        board(vec![operation(1, 3, Some("ü\0")), operation(2, 4, None)], vec![], 4),
+        register(1, "<int>5</int>"),
+        board(vec![operation(5, 5, Some("five"))], vec![stamp(2)], 5),
+        register(2, "<string></string>"),
+    ]
+}
+
+#[test]
+fn the_board_and_the_registers_are_kept() {
+    let dir = TempDir::new().unwrap();
+    let (mut memory, mut sqlite) = (Memory::default(), Sqlite::open(dir.path(), id(8000)).unwrap());
+    for record in weak_records() {
+        memory.write(std::slice::from_ref(&record), "now", true).unwrap();
+        sqlite.write(&[record], "now", true).unwrap();
+    }
+    let expected = memory.load().unwrap();
+    assert_eq!((expected.eventual.entries.len(), expected.register.registers.len()), (2, 1));
+    assert_eq!(sqlite.load().unwrap(), expected);
+    drop(sqlite);
+    let mut again = Sqlite::open(dir.path(), id(8000)).unwrap();
+    assert_eq!(again.load().unwrap(), expected);
+    again.write(&[Record::Generation { generation: 2, followed: false }], "now", true).unwrap();
+    let empty = again.load().unwrap();
+    assert_eq!((empty.eventual, empty.register), Default::default());
+}
+
+#[test]
+fn a_changed_row_of_the_board_or_a_register_is_noticed() {
+    for change in [
+        "UPDATE eventual SET text = 'another' WHERE id = '5.8000'",
+        "UPDATE eventual SET deleted = 'yes' WHERE id = '5.8000'",
+        "UPDATE eventual_reach SET value = '8000:9' WHERE name = 'versions'",
+        "UPDATE register SET timestamp = '9.8001'",
+    ] {
+        let dir = TempDir::new().unwrap();
+        let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+        store.write(&weak_records(), "now", true).unwrap();
+        assert!(store.load().is_ok());
+        let changed = Connection::open(dir.path().join("node.db")).unwrap().execute(change, []).unwrap();
+        assert_eq!(changed, 1, "{change}");
         assert!(matches!(store.load(), Err(StoreError::Damaged { .. })), "{change}");
     }
 }
@@ -173,12 +289,39 @@ fn format_2_is_taken_over() {
     connection
         .execute_batch(
             "ALTER TABLE snapshot DROP COLUMN members; ALTER TABLE log DROP COLUMN batch;
-             ALTER TABLE log_epoch DROP COLUMN batch; DROP TABLE batches; PRAGMA user_version = 2",
+             ALTER TABLE log_epoch DROP COLUMN batch; DROP TABLE batches;
+             DROP TABLE eventual; DROP TABLE eventual_reach; DROP TABLE register; PRAGMA user_version = 2",
         )
         .unwrap();
     drop(connection);
     std::fs::remove_file(dir.path().join("seal")).unwrap();
-    assert_eq!(Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap(), before);
+    is_taken_over(dir.path(), before);
+}
+
+#[test]
+fn format_3_is_taken_over() {
+    let dir = TempDir::new().unwrap();
+    let mut sqlite = Sqlite::open(dir.path(), id(8000)).unwrap();
+    sqlite.write(&changed_members(), "", true).unwrap();
+    let before = sqlite.load().unwrap();
+    drop(sqlite);
+    let connection = Connection::open(dir.path().join("node.db")).unwrap();
+    let undo = "DROP TABLE eventual; DROP TABLE eventual_reach; DROP TABLE register; PRAGMA user_version = 3";
+    connection.execute_batch(undo).unwrap();
+    drop(connection);
+    is_taken_over(dir.path(), before);
+}
+
+/// What an earlier format kept is there, and what it knew nothing of can be kept from now on.
+fn is_taken_over(dir: &Path, before: Durable) {
+    let (mut memory, mut sqlite) = (Memory::default(), Sqlite::open(dir, id(8000)).unwrap());
+    assert_eq!(sqlite.load().unwrap(), before);
+    memory.write(&weak_records(), "", true).unwrap();
+    sqlite.write(&weak_records(), "", true).unwrap();
+    drop(sqlite);
+    let Durable { eventual, register, .. } = memory.load().unwrap();
+    let after = Durable { eventual, register, ..before };
+    assert_eq!(Sqlite::open(dir, id(8000)).unwrap().load().unwrap(), after);
 }
 
 /// A store that was written to while it ran, as SIGKILL leaves it: its files, in another directory.

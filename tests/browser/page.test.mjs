@@ -148,6 +148,23 @@ describe('the boards', () => {
     });
   });
 
+  check('the eventual board takes posts, changes and deletions', async () => {
+    await withPage(3, {}, async (here) => withPage(4, {}, async (there) => {
+      await write(here, 'sooner or later', 'eventual');
+      const mine = post(here, 'sooner or later', 'eventual');
+      await mine.getByText('everywhere').waitFor();
+      const theirs = post(there, 'sooner or later', 'eventual');
+      await theirs.getByText('Edit').click();
+      await theirs.getByRole('textbox').fill('later, or sooner');
+      await theirs.getByRole('button', { name: 'Save' }).click();
+      const changed = post(here, 'later, or sooner', 'eventual');
+      await changed.waitFor();
+      await changed.getByText('Edit').click();
+      await changed.getByRole('button', { name: 'Delete' }).click();
+      await post(there, 'later, or sooner', 'eventual').waitFor({ state: 'detached' });
+    }));
+  });
+
   check('what somebody writes is shown as text', async () => {
     const attacks = [
       '<script>alert(1)</script>',
@@ -157,7 +174,7 @@ describe('the boards', () => {
       '\u202e<b>reversed</b>',
     ];
     await withPage(2, {}, async (page) => {
-      for (const board of ['strong']) {
+      for (const board of ['strong', 'eventual']) {
         for (const attack of attacks) {
           await write(page, attack, board);
           const shown = post(page, attack, board);
@@ -288,11 +305,24 @@ describe('faults by hand', () => {
       await write(here, 'refused where there is none');
       await here.locator('#said.bad').waitFor();
       assert.equal(await post(here, 'refused where there is none').count(), 0);
+      await write(here, 'said on the smaller side', 'eventual');
+      await post(here, 'said on the smaller side', 'eventual').getByText('sent').waitFor();
+      await write(there, 'said on the larger side', 'eventual');
+      await post(there, 'said on the larger side', 'eventual').waitFor();
+      await here.getByText('Boards differ').waitFor();
+      assert.equal(await post(there, 'said on the smaller side', 'eventual').count(), 0);
+      assert.equal(await post(here, 'said on the larger side', 'eventual').count(), 0);
       await here.screenshot({ path: join(WORK, 'cut.png') });
       await faults.getByRole('button', { name: 'Heal all' }).click();
       await faults.getByText('All links are whole').waitFor();
       await post(here, 'only with a majority').waitFor();
       await post(there, 'only with a majority').getByText('everywhere').waitFor();
+      for (const page of [here, there]) {
+        for (const side of ['smaller', 'larger']) {
+          await post(page, `said on the ${side} side`, 'eventual').getByText('everywhere').waitFor();
+        }
+        await page.getByText('All 5 that answer show the same').waitFor();
+      }
     }));
     await cluster.isReady();
   });

@@ -483,15 +483,72 @@ fault 114 'the address is not HOST:PORT' cluster.add "$(i 7)" "$(s here)"
 fault 125 '7 is no member' cluster.remove "$(i 7)"
 echo 'members'
 
+# --- the eventual board ---
+call board.eventual.post "$(s 'first &lt;')"
+id=$(member id) clock=$(member clock)
+same "$result" "$(struct id "$id" text "$(s 'first &lt;')" author "$(i "$first")" clock "$clock" server "$(i "$first")")" \
+  board.eventual.post
+same "$id" "$(s "$(whole "$clock").$first")" 'the id of an entry'
+call board.eventual.status
+since=$(member changes)
+call board.eventual.list
+has "$result" "<value>$id</value>" board.eventual.list
+call board.eventual.modify "$id" "$(s Ü)"
+clock=$(member clock)
+call board.eventual.watch "$since" "$(i 60000)"
+has "$result" "$(struct what "$(s modified)" counter "$(i $(($(whole "$since") + 1)))" id "$id" text "$(s Ü)" \
+  author "$(i "$first")" clock "$clock" server "$(i "$first")")" board.eventual.watch
+call board.eventual.delete "$id"
+same "$result" "$(struct id "$id" author "$(i "$first")" clock "$(member clock)" server "$(i "$first")")" board.eventual.delete
+fault 117 'there is no entry' board.eventual.delete "$id"
+echo 'the eventual board'
+
+# --- quorum registers ---
+gives "$(struct found "$(b 0)")" register.read "$(s 'curl never')"
+call register.write "$(s 'curl Ü')" "$(array "$(i 1)" "$(s b)")"
+timestamp=$(member timestamp)
+gives "$(struct found "$(b 1)" value "$(array "$(i 1)" "$(s b)")" timestamp "$timestamp")" register.read "$(s 'curl Ü')"
+gives "$(struct read "$(i 2)" write "$(i 2)" nodes "$(i 3)" intersect "$(b 1)")" register.quorum
+echo 'quorum registers'
+# --- overlays: the route is in every answer ---
+for overlay in dht flood index; do
+  key=$(s "curl $overlay")
+  call "$overlay.set" "$key" "$(i 5)"
+  has "$result" "<name>hops</name><value><array><data><value>$(i "$first")</value>" "$overlay.set"
+  call_on "$third" "$overlay.get" "$key"
+  has "$result" "<name>found</name><value>$(b 1)</value>" "$overlay.get"
+  has "$result" "<name>value</name><value>$(i 5)</value>" "$overlay.get"
+  has "$result" "<name>hops</name><value><array><data><value>$(i "$third")</value>" "$overlay.get"
+  call "$overlay.remove" "$key"
+  call "$overlay.get" "$key"
+  has "$result" "<name>found</name><value>$(b 0)</value>" "$overlay.get"
+  fault 140 'nothing was changed' "$overlay.remove" "$key"
+done
+call dht.fingers
+call dht.leave
+call dht.ring
+has "$result" "<name>state</name><value>$(s left)</value>" dht.ring
+call dht.join
+call dht.ring
+has "$result" "<name>state</name><value>$(s joined)</value>" dht.ring
+echo overlays
+
 # --- what nodes say to each other: a client that says it wrongly gets a fault, and changes nothing ---
 call status
 envelope=$(struct from "$(i "$second")" to "$(i "$first")" generation "$(member generation)")
 for method in answer coordinator election heartbeat resign; do
   fault -32602 'lacks a member' "bully.$method" "$(struct)" "$envelope"
 done
+for overlay in dht flood index; do
+  fault -32602 'lacks a member' "$overlay.message" "$(struct)" "$envelope"
+done
 for method in accept accepted answer change confirm confirmed fetch fetched forward known prepare promise read readable \
     reject unchanged; do
   fault -32602 'lacks a member' "log.$method" "$(struct)" "$envelope"
+done
+for method in eventual.ask eventual.have eventual.spread eventual.tell register.held register.query register.store \
+  register.stored; do
+  fault -32602 'lacks a member' "$method" "$(struct)" "$envelope"
 done
 fault 111 'the message is for' log.blank "$(struct)" "$(struct from "$(i 1)" to "$(i "$second")" generation "$(i 1)")"
 call bully.elect

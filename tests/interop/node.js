@@ -426,11 +426,61 @@ async function members() {
   return "members";
 }
 
+async function eventual() {
+  const [author, , third] = PORTS;
+  const posted = await call("board.eventual.post", "first\n<&>");
+  const { id, clock } = posted;
+  same(posted, { id: `${clock}.${author}`, text: "first\n<&>", author, clock, server: author });
+  const since = (await call("board.eventual.status")).changes;
+  const shows = (node, row) => async () => (await callOn(node, "board.eventual.list")).some((found) => found.id === row.id);
+  for (const node of NODES.keys()) await until("the post everywhere", shows(node, posted));
+  const changed = await callOn(2, "board.eventual.modify", id, "Ü");
+  same(changed, { ...posted, text: "Ü", clock: changed.clock, server: third });
+  const { events } = await call("board.eventual.watch", since, 60_000);
+  same(events, [{ ...changed, what: "modified", counter: since + 1 }]);
+  const gone = await call("board.eventual.delete", id);
+  same(gone, { id, author, clock: gone.clock, server: author });
+  await fault(117, `no entry ${id}`, "board.eventual.modify", id, "x");
+  return "the eventual board";
+}
+
+async function registers() {
+  same(await call("register.read", "node never"), { found: false });
+  for (const value of [5, "Ü", [1, { a: "b" }], true]) {
+    const written = await call("register.write", "node", value);
+    same(await callOn(2, "register.read", "node"), { ...written, found: true, value });
+  }
+  await fault(113, "513 bytes", "register.write", "x".repeat(513), 1);
+  same(await call("register.quorum"), { read: 2, write: 2, nodes: 3, intersect: true });
+  return "quorum registers";
+}
+// A hash table, flooding and an index: the route is in every answer.
+async function overlays() {
+  for (const overlay of ["dht", "flood", "index"]) {
+    const key = `node Ü ${overlay}`;
+    same((await call(`${overlay}.set`, key, ["two", 1])).hops[0], PORTS[0]);
+    const { found, value, hops } = await callOn(2, `${overlay}.get`, key);
+    same({ found, value }, { found: true, value: ["two", 1] });
+    same(hops[0], PORTS[2]);
+    await call(`${overlay}.remove`, key);
+    same((await call(`${overlay}.get`, key)).found, false);
+    await fault(140, "nothing was changed", `${overlay}.remove`, key);
+    await fault(144, "at most 512 bytes", `${overlay}.get`, "x".repeat(513));
+  }
+  same(Array.isArray(await call("dht.fingers")), true);
+  await call("dht.leave");
+  same((await call("dht.ring")).state, "left");
+  await call("dht.join");
+  same((await call("dht.ring")).state, "joined");
+  return "overlays";
+}
+
 // What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 async function messages() {
   const envelope = { from: PORTS[1], to: PORTS[0], generation: (await call("status")).generation };
-  const own = ["bully.status", "bully.elect"];
-  const names = (await call("system.listMethods")).filter((name) => /^(log|bully)\./.test(name) && !own.includes(name));
+  const own = ["bully.status", "bully.elect", "register.read", "register.write", "register.quorum"];
+  const all = (await call("system.listMethods")).filter((name) => /^(log|bully|eventual|register)\.|\.message$/.test(name));
+  const names = all.filter((name) => !own.includes(name));
   for (const name of names) {
     await fault(-32602, "is missing", name);
     if (name !== "log.blank") await fault(-32602, "lacks a member", name, {}, envelope);
@@ -463,7 +513,8 @@ async function everything() {
 
 async function main() {
   const parts = [values, largeInts, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults];
-  parts.push(led, keys, requests, watching, board, files, locks, members, messages);
+  parts.push(led, keys, requests, watching, board, files, locks, eventual, registers, members, messages);
+  parts.push(led, keys, requests, watching, board, files, locks, members, overlays, messages);
   for (const part of [...parts, credentials, restarting, everything]) {
     console.log(await part());
   }

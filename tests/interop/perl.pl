@@ -489,11 +489,67 @@ sub members {
     return 'members';
 }
 
+sub eventual {
+    my $posted = call('board.eventual.post', text("first\n<&>"));
+    my ($id, $clock, $author) = ($posted->{id}, $posted->{clock}, int_($ports[0]));
+    same($posted, record(id => text($clock->value . ".$ports[0]"), text => text("first\n<&>"), author => $author,
+        clock => $clock, server => $author));
+    my $since = call('board.eventual.status')->{changes};
+    for my $node (0 .. 2) {
+        until_so('the post everywhere', sub {
+            return grep { $_->{id}->value eq $id->value } @{ call_on($node, 'board.eventual.list') };
+        });
+    }
+    my $changed = call_on(2, 'board.eventual.modify', $id, text('Ü'));
+    same($changed->{text}, text('Ü'));
+    same($changed->{server}, int_($ports[2]));
+    my $watched = call('board.eventual.watch', $since, int_(60000));
+    same($watched->{events}, array(record(%$changed, what => text('modified'), counter => int_($since->value + 1))));
+    my $gone = call('board.eventual.delete', $id);
+    same($gone, record(id => $id, author => $author, clock => $gone->{clock}, server => $author));
+    fault(117, 'no entry', 'board.eventual.modify', $id, text('x'));
+    return 'the eventual board';
+}
+
+sub registers {
+    my $name = text('perl Ü');
+    same(call('register.read', $name), record(found => boolean(0)));
+    for my $value (int_(5), text('Ü'), array(int_(1), text('b')), boolean(1)) {
+        my $written = call('register.write', $name, $value);
+        same(call_on(2, 'register.read', $name), record(%$written, found => boolean(1), value => $value));
+    }
+    fault(113, '513 bytes', 'register.write', text('x' x 513), int_(1));
+    same(call('register.quorum'), record(read => int_(2), write => int_(2), nodes => int_(3), intersect => boolean(1)));
+    return 'quorum registers';
+}
+# A hash table, flooding and an index: the route is in every answer.
+sub overlays {
+    for my $overlay (qw(dht flood index)) {
+        my $key = text("perl $overlay");
+        same(call("$overlay.set", $key, int_(5))->{hops}->[0], int_($ports[0]));
+        my $got = call_on(2, "$overlay.get", $key);
+        same($got->{found}, boolean(1));
+        same($got->{value}, int_(5));
+        same($got->{hops}->[0], int_($ports[2]));
+        call("$overlay.remove", $key);
+        same(call("$overlay.get", $key)->{found}, boolean(0));
+        fault(140, 'nothing was changed', "$overlay.remove", $key);
+        fault(144, 'at most 512 bytes', "$overlay.get", text('x' x 513));
+    }
+    call('dht.fingers');
+    call('dht.leave');
+    same(call('dht.ring')->{state}, text('left'));
+    call('dht.join');
+    same(call('dht.ring')->{state}, text('joined'));
+    return 'overlays';
+}
+
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 sub messages {
     my @names = map { $_->value } @{ call('system.listMethods') };
     my $envelope = record(from => int_($ports[1]), to => int_($ports[0]), generation => call('status')->{generation});
-    for my $name (grep { /^(log|bully)\./ && !/^bully\.(status|elect)$/ } @names) {
+    for my $name (grep { /^(log|bully|eventual|register)\.|\.message$/ && !/^(bully\.(status|elect)|register\.(read|write|quorum))$/ }
+        @names) {
         fault(-32602, 'is missing', $name);
         fault(-32602, 'lacks a member', $name, record(), $envelope) if $name ne 'log.blank';
     }
@@ -525,7 +581,9 @@ sub everything {
 }
 
 for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&links, \&introspection, \&about, \&multicall,
-    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&messages, \&credentials,
+    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&eventual, \&registers,
+    \&members, \&messages, \&credentials,
+    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&overlays, \&messages, \&credentials,
     \&restarting, \&everything) {
     print $part->() . "\n";
 }

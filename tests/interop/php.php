@@ -487,11 +487,63 @@ $parts[] = function () use ($ports): string {
     return 'members';
 };
 
+// A hash table, flooding and an index: the route is in every answer.
+$parts[] = function () use ($ports): string {
+    foreach (['dht', 'flood', 'index'] as $overlay) {
+        $key = "php $overlay";
+        same(call("$overlay.set", $key, ['two', 1])['hops'][0], $ports[0]);
+        $got = call_on(2, "$overlay.get", $key);
+        same([$got['found'], $got['value'], $got['hops'][0]], [true, ['two', 1], $ports[2]]);
+        call("$overlay.remove", $key);
+        same(call("$overlay.get", $key)['found'], false);
+        fault(140, 'nothing was changed', "$overlay.remove", $key);
+        fault(144, 'at most 512 bytes', "$overlay.get", str_repeat('x', 513));
+    }
+    same(is_array(call('dht.fingers')), true);
+    call('dht.leave');
+    same(call('dht.ring')['state'], 'left');
+    call('dht.join');
+    same(call('dht.ring')['state'], 'joined');
+    return 'overlays';
+};
+
 // What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
+$parts[] = function () use ($ports): string {
+    $posted = call('board.eventual.post', "first\n<&>");
+    [$id, $clock, $author] = [$posted['id'], $posted['clock'], $ports[0]];
+    $row = ['id' => "$clock.$author", 'text' => "first\n<&>", 'author' => $author, 'clock' => $clock, 'server' => $author];
+    same($posted, $row);
+    $since = call('board.eventual.status')['changes'];
+    foreach ([0, 1, 2] as $node) {
+        until('the post everywhere', fn () => in_array($id, array_column(call_on($node, 'board.eventual.list'), 'id')));
+    }
+    $changed = call_on(2, 'board.eventual.modify', $id, 'Ü');
+    same([$changed['text'], $changed['server']], ['Ü', $ports[2]]);
+    $events = call('board.eventual.watch', $since, 60000)['events'];
+    same($events, [$changed + ['what' => 'modified', 'counter' => $since + 1]]);
+    $gone = call('board.eventual.delete', $id);
+    same($gone, ['id' => $id, 'author' => $author, 'clock' => $gone['clock'], 'server' => $author]);
+    fault(117, "no entry $id", 'board.eventual.modify', $id, 'x');
+    return 'the eventual board';
+};
+
+$parts[] = function (): string {
+    same(call('register.read', 'php never'), ['found' => false]);
+    foreach ([5, 'Ü', [1, 'b'], true] as $value) {
+        $written = call('register.write', 'php', $value);
+        same(call_on(2, 'register.read', 'php'), $written + ['found' => true, 'value' => $value]);
+    }
+    fault(113, '513 bytes', 'register.write', str_repeat('x', 513), 1);
+    same(call('register.quorum'), ['read' => 2, 'write' => 2, 'nodes' => 3, 'intersect' => true]);
+    return 'quorum registers';
+};
+
 $parts[] = function () use ($ports, $led): string {
     $envelope = ['from' => $ports[1], 'to' => $ports[0], 'generation' => call('status')['generation']];
-    foreach (array_diff(call('system.listMethods'), ['bully.status', 'bully.elect']) as $name) {
-        if (preg_match('/^(log|bully)\./', $name)) {
+    foreach (array_diff(call('system.listMethods'), [
+        'bully.status', 'bully.elect', 'register.read', 'register.write', 'register.quorum',
+    ]) as $name) {
+        if (preg_match('/^(log|bully|eventual|register)\.|\.message$/', $name)) {
             fault(-32602, 'is missing', $name);
             $name === 'log.blank' || fault(-32602, 'lacks a member', $name, ['none' => 0], $envelope);
         }

@@ -649,11 +649,104 @@ def members():
     return "members"
 
 
+def eventual():
+    posted = call("board.eventual.post", "first\n<&>")
+    id, clock = posted["id"], posted["clock"]
+    same(posted, {"id": f"{clock}.{PORTS[0]}", "text": "first\n<&>", "author": PORTS[0], "clock": clock, "server": PORTS[0]})
+    since = call("board.eventual.status")["changes"]
+    for node in NODES:
+        until("the post everywhere", lambda: posted in call("board.eventual.list", on=node))
+    changed = call("board.eventual.modify", id, "Grüße 😀", on=NODES[2])
+    assert changed["clock"] > clock, changed
+    same(changed, posted | {"text": "Grüße 😀", "clock": changed["clock"], "server": PORTS[2]})
+    waits = meanwhile("board.eventual.watch", since, 60000)
+    (event,) = waits()["events"]
+    same(event, changed | {"what": "modified", "counter": since + 1})
+    gone = call("board.eventual.delete", id)
+    same(gone, {"id": id, "author": PORTS[0], "clock": gone["clock"], "server": PORTS[0]})
+    assert gone["clock"] > changed["clock"], gone
+    same([row for row in call("board.eventual.list") if row["id"] == id], [])
+    fault(117, f"no entry {id}", "board.eventual.modify", id, "x")
+    fault(117, "no entry 1.1", "board.eventual.delete", "1.1")
+    fault(114, "clock.server", "board.eventual.delete", "first")
+    fault(-32602, "", "board.eventual.delete", 7)
+    fault(113, "65537 bytes", "board.eventual.post", "x" * 65537)
+    fault(114, "timeout_ms is above 60000", "board.eventual.watch", 0, 60001)
+    fault(123, "list, and go on", "board.eventual.watch", 10**9, 0)
+    two = [call("board.eventual.post", text) for text in ("one", "two")]
+    same(call("board.eventual.list", {"after": two[0]["id"]}), two[1:])
+    same(len(call("board.eventual.list", {"limit": 1})), 1)
+    until("equal boards", lambda: len({node.board.eventual.status()["digest"] for node in NODES}) == 1)
+    until("all of it everywhere", lambda: call("board.eventual.status")["pending"] == 0)
+    status = call("board.eventual.status")
+    assert status["versions"][str(PORTS[0])] == two[1]["clock"] <= status["clock"], status
+    same(status["astray"], False)
+    return "the eventual board"
+
+
+def registers():
+    same(call("register.read", "python never"), {"found": False})
+    last = 0
+    for value in [5, "Grüße", "", [1, {"a": b"\0"}], True, 0.5]:
+        written = call("register.write", "python ✓", value)
+        counter, node = written["timestamp"].split(".")
+        assert int(counter) > last and int(node) == PORTS[0], written
+        last = int(counter)
+        for node in NODES:
+            same(call("register.read", "python ✓", on=node), {"found": True, "value": value} | written)
+    call("register.write", "", 1, {"deadline_ms": 60000})
+    call("register.write", "x" * 512, 1)
+    fault(113, "513 bytes", "register.write", "x" * 513, 1)
+    fault(113, "513 bytes", "register.read", "x" * 513)
+    fault(-32602, "nil", "register.write", "python nil", None)
+    fault(114, "deadline_ms", "register.read", "x", {"deadline_ms": 60001})
+    usual = {"read": 2, "write": 2, "nodes": 3, "intersect": True}
+    same(call("register.quorum"), usual)
+    same(call("register.quorum", 1, 1), {"read": 1, "write": 1, "nodes": 3, "intersect": False})
+    fault(114, "1 to 3 nodes", "register.quorum", 0, 4)
+    fault(-32602, "both", "register.quorum", 2)
+    same(call("register.quorum", 2, 2), usual)
+    return "quorum registers"
+def overlays():
+    """A hash table, flooding and an index: keys of any text, and the route in every answer."""
+    value = {"x": [1, "two", 0.5, True, b"\0"]}
+    until("one ring", lambda: {point["node"] for point in call("dht.ring")["points"]} == set(PORTS))
+    for overlay in ("dht", "flood", "index"):
+        key = f"python Ü {overlay}"
+        answer = call(f"{overlay}.set", key, value)
+        same(answer["hops"][0], PORTS[0])
+        for port, node in zip(PORTS, NODES):
+            got = call(f"{overlay}.get", key, on=node)
+            same({k: got[k] for k in ("found", "value")}, {"found": True, "value": value})
+            assert got["hops"][0] == port and set(got["hops"]) <= set(PORTS), got
+        same(call(f"{overlay}.get", "python never")["found"], False)
+        call(f"{overlay}.remove", key, on=NODES[1])
+        same(call(f"{overlay}.get", key)["found"], False)
+        fault(140, "nothing was changed", f"{overlay}.remove", key)
+        fault(144, "at most 512 bytes", f"{overlay}.set", "x" * 513, 1)
+        fault(113, "larger than 1048576", f"{overlay}.set", "x", "x" * 2**20)
+        fault(114, "above 60000", f"{overlay}.get", "x", {"deadline_ms": 60001})
+        fault(-32602, "nil", f"{overlay}.set", "x", None)
+        call(f"{overlay}.set", "k" * 512, "")
+        same(call(f"{overlay}.get", "k" * 512)["value"], "")
+    same(call("dht.ring")["state"], "joined")
+    for finger in call("dht.fingers"):
+        same(sorted(finger), ["at", "exponent", "node", "position", "start"])
+    same(call("dht.leave")["hops"], [PORTS[0]])
+    same(call("dht.ring")["state"], "left")
+    same(call("dht.get", "k" * 512)["value"], "")
+    same(call("dht.join")["copies"], 0)
+    same(call("dht.ring")["state"], "joined")
+    return "overlays"
+
+
 def messages():
     """What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing."""
-    names = [name for name in call("system.listMethods") if name.startswith(("log.", "bully."))]
-    names = [name for name in names if name not in ("bully.status", "bully.elect")]
-    same(len(names), 22)
+    families = ("log.", "bully.", "eventual.", "register.")
+    names = [name for name in call("system.listMethods") if name.startswith(families) or name.endswith(".message")]
+    own = ("bully.status", "bully.elect", "register.read", "register.write", "register.quorum")
+    names = [name for name in names if name not in own]
+    same(len(names), 33)
     before = call("bully.status")
     envelope = {"from": PORTS[1], "to": PORTS[0], "generation": call("status")["generation"]}
     alice = ServerProxy(f"http://alice:{SECRET}@127.0.0.1:{GUARDED}")
@@ -696,6 +789,9 @@ def everything():
 
 
 PARTS = [values, own_types, large_ints, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults]
-PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, members, messages]
+PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options]
+PARTS += [eventual, registers, members, messages]
+PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, members]
+PARTS += [overlays, messages]
 for part in PARTS + [credentials, restarting, everything]:
     print(part(), flush=True)

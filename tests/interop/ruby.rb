@@ -434,10 +434,59 @@ def members
   "members"
 end
 
+def eventual
+  posted = call("board.eventual.post", "first\n<&>")
+  id, clock = posted.values_at("id", "clock")
+  row = { "id" => "#{clock}.#{PORTS[0]}", "text" => "first\n<&>", "author" => PORTS[0] }
+  same(posted, row.merge("clock" => clock, "server" => PORTS[0]))
+  since = call("board.eventual.status")["changes"]
+  (0..2).each do |node|
+    until_so("the post everywhere") { call_on(node, "board.eventual.list").any? { |found| found["id"] == id } }
+  end
+  changed = call_on(2, "board.eventual.modify", id, "Ü")
+  same(changed.values_at("text", "server"), ["Ü", PORTS[2]])
+  events = call("board.eventual.watch", since, 60_000)["events"]
+  same(events, [changed.merge("what" => "modified", "counter" => since + 1)])
+  gone = call("board.eventual.delete", id)
+  same(gone, { "id" => id, "author" => PORTS[0], "clock" => gone["clock"], "server" => PORTS[0] })
+  fault(117, "no entry #{id}", "board.eventual.modify", id, "x")
+  "the eventual board"
+end
+
+def registers
+  same(call("register.read", "ruby never"), { "found" => false })
+  [5, "Ü", [1, { "a" => "b" }], true].each do |value|
+    written = call("register.write", "ruby", value)
+    same(call_on(2, "register.read", "ruby"), written.merge("found" => true, "value" => value))
+  end
+  fault(113, "513 bytes", "register.write", "x" * 513, 1)
+  same(call("register.quorum"), { "read" => 2, "write" => 2, "nodes" => 3, "intersect" => true })
+  "quorum registers"
+# A hash table, flooding and an index: the route is in every answer.
+def overlays
+  %w[dht flood index].each do |overlay|
+    key = "ruby #{overlay}"
+    same(call("#{overlay}.set", key, ["two", 1])["hops"][0], PORTS[0])
+    got = call_on(2, "#{overlay}.get", key)
+    same([got["found"], got["value"], got["hops"][0]], [true, ["two", 1], PORTS[2]])
+    call("#{overlay}.remove", key)
+    same(call("#{overlay}.get", key)["found"], false)
+    fault(140, "nothing was changed", "#{overlay}.remove", key)
+    fault(144, "at most 512 bytes", "#{overlay}.get", "x" * 513)
+  end
+  same(call("dht.fingers").class, Array)
+  call("dht.leave")
+  same(call("dht.ring")["state"], "left")
+  call("dht.join")
+  same(call("dht.ring")["state"], "joined")
+  "overlays"
+end
+
 # What nodes say to each other: a client that says it wrongly gets a fault, and changes nothing.
 def messages
   envelope = { "from" => PORTS[1], "to" => PORTS[0], "generation" => call("status")["generation"] }
-  names = call("system.listMethods").grep(/\A(log|bully)\./) - %w[bully.status bully.elect]
+  names = call("system.listMethods").grep(/\A(log|bully|eventual|register)\.|\.message\z/)
+  names -= %w[bully.status bully.elect register.read register.write register.quorum]
   names.each do |name|
     fault(-32_602, "is missing", name)
     fault(-32_602, "lacks a member", name, {}, envelope) unless name == "log.blank"
@@ -465,4 +514,7 @@ def everything
 end
 
 %i[values large_ints nil_ phases learning gates links introspection about multicall validator1 faults led keys requests
-   watching board files locks members messages credentials restarting everything].each { |part| puts send(part) }
+   watching board files locks eventual registers members messages credentials restarting everything].each do |part|
+  puts send(part)
+end
+   watching board files locks members overlays messages credentials restarting everything].each { |part| puts send(part) }

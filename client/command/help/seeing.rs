@@ -18,7 +18,8 @@ pub(super) const SEEING: [Help; 4] = [
 After any command: which ballots ran, who promised what, why a proposer had to
 adopt the value it did, which majority chose it, and what it would have taken
 for the other to win. After a leader died: who missed it, why the new one won,
-and what its epoch had to repair.
+and what its epoch had to repair. Of the eventual board: what was done to an
+entry without knowing of the rest, and which stamp beat which.
 
 The questions that every learner asks are answered by your own last run:
 roles, adopt, ballots, majority, livelock.

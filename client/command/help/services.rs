@@ -8,7 +8,7 @@ const fn row(verb: V, name: &'static str, usage: &'static str, summary: &'static
 }
 
 /// In the order in which `help` lists them.
-pub(super) const SERVICES: [Help; 21] = [
+pub(super) const SERVICES: [Help; 24] = [
     row(
         V::Leader,
         "leader",
@@ -139,7 +139,7 @@ Example:
         V::Board,
         "board",
         "board post|modify|delete|show [...]",
-        "the board that all nodes share",
+        "the boards that all nodes share",
         "\
   board post <text>          puts a text on the board; it gets an id
   board modify <id> <text>   gives a post another text
@@ -147,7 +147,18 @@ Example:
   board show                 shows all posts, in the leader's order
 
 Every node shows the same posts in the same order, and an id is never used
-again. The text is the rest of the line as typed, or one text in quotes.
+again. A second board asks nobody: each node answers at once, also if it is cut
+off, and all come to show the same when they can reach each other.
+
+  board eventual post <text> [on <port>]         posts at a node
+  board eventual modify <id> <text> [on <port>]  the higher stamp stands
+  board eventual delete <id> [on <port>]         for good
+  board eventual show [on <port>]                the board as a node has it
+  board eventual status                          how far each node is
+  board diff                                     both boards, node by node
+
+Without a port, the first node that answers is asked. The text is the rest of
+the line as typed, or one text in quotes.
 
 Examples:
   board post The lecture begins at nine
@@ -309,5 +320,53 @@ its id; ask for it here as soon as a majority is up again.
 
 Example:
   outcome shell-5f3a91c20b7d/3",
+    ),
+    row(
+        V::Register,
+        "register",
+        "register write|read|quorum [...]",
+        "registers kept by quorums",
+        "\
+  register write <name> <value> [on <port>]  done when a write quorum has it
+  register read <name> [on <port>]           asks a read quorum, and repairs
+  register quorum [<read> <write>]           shows or sets the sizes
+  register stale                             shows what too small ones do
+
+A majority for both is the default: then any read meets any write. In service
+no size below a majority is taken. A lab takes any; 'register stale' sets both
+to one, holds some messages back, and shows a read that misses a write that
+was answered before it began.
+
+Examples:
+  register write x 5
+  register read x on 8002",
+    ),
+    row(
+        V::Clock,
+        "clock",
+        "clock",
+        "show each node's logical clocks",
+        "\
+Each event of a node raises its clocks; each message carries its sender's, and
+whoever receives it goes on from the higher ones. Lamport's clock is a number:
+what could have caused something has a lower one. The vector clock counts each
+node's events apart: of two events one could have caused the other exactly if
+its clock is nowhere higher.
+
+Example:
+  clock",
+    ),
+    row(
+        V::Mutex,
+        "mutex",
+        "mutex demo [<clients>]",
+        "show what a lock is for",
+        "\
+Several clients count up one number in one file: each reads it, adds one, and
+writes it back. First they do it as they please, then each holds the lock
+'mutex-demo' meanwhile. Shows how many updates were lost.
+
+Example:
+  mutex demo",
     ),
 ];

@@ -5,8 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{check_errors, literals, port, ports, text};
+use crate::command::overlay::{Act, Overlay, OverlayCommand};
+use crate::command::services::weak::Weak;
 use crate::command::services::{MIN_TTL, Service};
-use crate::command::{Command, Literal, MAX_SLEEP, parse};
+use crate::command::{Command, Literal, MAX_SLEEP, Port, parse};
 
 fn check(lines: &[(&str, Service)]) {
     for (line, service) in lines {
@@ -52,6 +54,56 @@ fn files() {
         ("files history", Service::FilesHistory(None)),
         ("FILES History 17", Service::FilesHistory(Some(17))),
     ]);
+}
+
+#[test]
+fn what_has_no_leader() {
+    let post = |text: &str, on| Weak::Post { text: text.to_owned(), on };
+    let read = |name: &str, on| Weak::Read { name: name.to_owned(), on };
+    let at = Some(port(8001));
+    let lines = [
+        ("board eventual post hello", post("hello", None)),
+        ("board eventual post hello, all of you  on 8001", post("hello, all of you", at)),
+        ("board eventual post \"meet on 8001\"", post("meet on 8001", None)),
+        ("board eventual post 'x' on 8001", post("x", at)),
+        ("board eventual post turn it on 0", post("turn it on 0", None)),
+        (
+            "BOARD Eventual Modify 7.8000 two words ON 8001",
+            Weak::Modify { id: "7.8000".to_owned(), text: "two words".to_owned(), on: at },
+        ),
+        ("board eventual delete 7.8000", Weak::Delete { id: "7.8000".to_owned(), on: None }),
+        ("board eventual show on 8001", Weak::Show { on: at }),
+        ("board eventual status", Weak::Status),
+        ("board diff", Weak::Diff),
+        ("register write x 5", Weak::Write { name: "x".to_owned(), value: Literal::Int(5), on: None }),
+        ("register write '' a b on 8001", Weak::Write { name: String::new(), value: text("a b"), on: at }),
+        ("register read x", read("x", None)),
+        ("register read 'two words' on 8001", read("two words", at)),
+        ("register quorum", Weak::Quorum { sizes: None }),
+        ("register quorum 2 3", Weak::Quorum { sizes: Some((2, 3)) }),
+        ("register stale", Weak::Stale),
+        ("clock", Weak::Clock),
+        ("mutex demo", Weak::Mutex { clients: None }),
+        ("mutex demo 3", Weak::Mutex { clients: Some(3) }),
+    ];
+    for (line, weak) in lines {
+        let command = Command::Service(Service::Weak(weak));
+        assert_eq!(parse(line).as_ref(), Ok(&Some(command.clone())), "{line:?}");
+        assert_eq!(parse(&command.to_string()), Ok(Some(command)), "the canonical spelling of {line:?}");
+    }
+    for line in [
+        "board eventual",
+        "board eventual post",
+        "board eventual show 8001",
+        "register",
+        "register quorum 2",
+        "mutex",
+        "mutex demo 1",
+        "mutex demo 17",
+        "clock now",
+    ] {
+        assert!(parse(line).is_err(), "{line:?}");
+    }
 }
 
 #[test]
@@ -156,6 +208,35 @@ fn mistakes() {
     ]);
 }
 
+#[test]
+fn overlays() {
+    let command = |overlay, act, on: Option<u32>| {
+        Service::Overlay(OverlayCommand { overlay, act, on: on.map(|port| Port::new(port).unwrap()) })
+    };
+    let set = |key: &str, value| Act::Set { key: key.to_owned(), value };
+    let (dht, key) = (Overlay::Dht, "color".to_owned());
+    check(&[
+        ("dht set color blue", command(dht, set("color", Literal::Text("blue".to_owned())), None)),
+        ("dht set color 5 8003", command(dht, set("color", Literal::Int(5)), Some(8003))),
+        ("flood set 'a b' \"5\"", command(Overlay::Flood, set("a b", Literal::Text("5".to_owned())), None)),
+        ("DHT Get color 8001", command(dht, Act::Get(key.clone()), Some(8001))),
+        ("index remove color", command(Overlay::Index, Act::Remove(key), None)),
+        ("dht ring", command(dht, Act::Ring, None)),
+        ("dht fingers 8002", command(dht, Act::Fingers, Some(8002))),
+        ("dht leave 8002", command(dht, Act::Leave, Some(8002))),
+        ("dht join 8002", command(dht, Act::Join, Some(8002))),
+    ]);
+    check_errors(&[
+        ("dht", "after 'dht' comes 'set' or 'get' or 'remove' or 'ring' or 'fingers' or 'join' or 'leave'"),
+        ("flood ring", "after 'flood' comes 'set' or 'get' or 'remove'"),
+        ("dht set color", "the value is missing"),
+        ("dht set color dark blue", "the port must be a number such as 8000, not 'blue'"),
+        ("dht get", "the key is missing"),
+        ("dht leave", "the port is missing"),
+        ("dht ring 8000 8001", "'8001' is one word too many"),
+    ]);
+}
+
 /// A text as a word of the language; any text can be one.
 fn words() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[a-z0-9.-]{0,4}", "[ \t\n\"'\\\\#-]{0,4}", Just("--".to_owned())]
@@ -168,6 +249,21 @@ fn times() -> impl Strategy<Value = Duration> {
 fn locks() -> impl Strategy<Value = Service> {
     (words(), prop::option::of(words()), prop::option::of(times()), prop::collection::vec(words(), 0..4))
         .prop_map(|(name, owner, ttl, program)| Service::Lock { name, owner, ttl, program })
+}
+
+fn overlay_commands() -> impl Strategy<Value = Service> {
+    let act = prop_oneof![
+        (words(), literals()).prop_map(|(key, value)| Act::Set { key, value }),
+        words().prop_map(Act::Get),
+        words().prop_map(Act::Remove),
+    ];
+    let overlay = prop::sample::select(vec![Overlay::Dht, Overlay::Flood, Overlay::Index]);
+    let of_ring = prop::sample::select(vec![Act::Ring, Act::Fingers, Act::Join, Act::Leave]);
+    prop_oneof![
+        (overlay, act, prop::option::of(ports())).prop_map(|(overlay, act, on)| OverlayCommand { overlay, act, on }),
+        (of_ring, ports()).prop_map(|(act, port)| OverlayCommand { overlay: Overlay::Dht, act, on: Some(port) }),
+    ]
+    .prop_map(Service::Overlay)
 }
 
 pub(super) fn services() -> impl Strategy<Value = Service> {
@@ -193,5 +289,6 @@ pub(super) fn services() -> impl Strategy<Value = Service> {
         locks(),
         (words(), prop::option::of(words())).prop_map(|(name, owner)| Service::Unlock { name, owner }),
         words().prop_map(Service::Outcome),
+        overlay_commands(),
     ]
 }

@@ -88,6 +88,7 @@ fn message<'a>(event: &'a Event, name: &'a str, ballot: &'a str, value: &str) ->
 fn other<'a>(event: &'a Event, name: &'a str) -> Told<'a> {
     let facts = &event.about;
     let epoch = facts.ballot.as_deref().unwrap_or_default();
+    let value = facts.value.as_deref().map(short).unwrap_or_default();
     let last = facts.counter.unwrap_or_default();
     let (label, tone) = match name {
         "bully.election" => (format!("Election, knows {last}"), Tone::Election),
@@ -103,6 +104,13 @@ fn other<'a>(event: &'a Event, name: &'a str) -> Told<'a> {
             Some(entries) => (format!("Accept entries {}–{last}", last.saturating_sub(entries - 1)), Tone::Accept),
         },
         "log.accepted" => (format!("Accepted to {last}"), Tone::Accepted),
+        "eventual.spread" => (short(facts.note.as_deref().unwrap_or_default()), Tone::Accept),
+        "eventual.ask" => ("asks for all it lacks".to_owned(), Tone::Prepare),
+        "eventual.tell" => (format!("tells {} operations", facts.entries.unwrap_or_default()), Tone::Promise),
+        "register.query" => (format!("asks for {}", short(facts.note.as_deref().unwrap_or_default())), Tone::Prepare),
+        "register.held" => (format!("holds {value} {}", facts.note.as_deref().unwrap_or_default()), Tone::Promise),
+        "register.store" => (format!("store {value} {}", facts.note.as_deref().unwrap_or_default()), Tone::Accept),
+        "register.stored" => (facts.note.clone().unwrap_or_default(), Tone::Accepted),
         _ => (format!("{name} {epoch}").trim_end().to_owned(), Tone::Plain),
     };
     let promises = name == "log.promise" && facts.note.is_none();

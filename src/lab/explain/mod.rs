@@ -1,8 +1,10 @@
 //! What happened in plain words: pure functions from a trace to text.
 //!
 //! [`story`] finds out who promised and accepted what, [`single`] tells of one decision, [`leader`] of a change of
-//! leader, [`entry`] of a write to the log, and [`questions`] answers what every learner asks, by the reader's own last run.
+//! leader, [`entry`] of a write to the log, [`board`] of what was done to an entry of the eventual board, and [`questions`]
+//! answers what every learner asks, by the reader's own last run.
 
+pub mod board;
 pub mod entry;
 pub mod leader;
 pub mod questions;
@@ -17,15 +19,16 @@ use story::Story;
 /// The width that texts are wrapped to.
 pub const WIDTH: usize = 80;
 
-/// Tells what a trace shows: the last decision in it, or else the last change of leader and the last write to the log
-/// after it. `None` if it shows none of these.
+/// Tells what a trace shows: the last decision in it, or else what was done to the eventual board, or else the last change
+/// of leader and the last write to the log after it. `None` if it shows none of these.
 #[must_use]
 pub fn tell(trace: &Trace) -> Option<Vec<String>> {
     let paragraphs = match Story::of(trace) {
         Some(story) => single::tell(&story),
-        None => match leader::tell(trace) {
-            Some(told) => told.into_iter().chain(entry::tell_of_a_call(trace).unwrap_or_default()).collect(),
-            None => entry::tell(trace)?,
+        None => match (board::tell(trace), leader::tell(trace)) {
+            (Some(told), _) => told,
+            (None, Some(told)) => told.into_iter().chain(entry::tell_of_a_call(trace).unwrap_or_default()).collect(),
+            (None, None) => entry::tell(trace)?,
         },
     };
     Some(paragraphs.iter().flat_map(|paragraph| wrap(paragraph, WIDTH)).collect())

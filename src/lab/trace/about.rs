@@ -1,13 +1,17 @@
 //! What an event is about: taken from messages, records and news without making text of them, because that happens in a
 //! node's driver; and put into words later, when somebody reads it.
 
+mod weak;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::Facts;
 use crate::protocol::bully::Message as Bully;
+use crate::protocol::eventual::memory::Stamp;
 use crate::protocol::log::memory::Record as LogRecord;
 use crate::protocol::log::{Message as Log, Piece};
+use crate::protocol::overlay;
 use crate::protocol::paxos::{Message as Paxos, Outcome};
 use crate::protocol::strong::Message as Call;
 use crate::protocol::types::{Ballot, Instance, Value};
@@ -40,6 +44,10 @@ pub struct About {
     pub committed: Option<u64>,
     /// The call that is passed on or answered.
     pub call: Option<u64>,
+    /// See [`Facts::entry`], and below.
+    pub entry: Option<Stamp>,
+    /// The stamp of the operation.
+    pub stamp: Option<Stamp>,
     /// What else there is to say.
     pub note: Option<Cow<'static, str>>,
 }
@@ -81,6 +89,9 @@ impl About {
             Message::Log(log) => Self::log(wire_strong::name(message).unwrap_or("log"), log),
             Message::Bully(bully) => Self::bully(wire_strong::name(message).unwrap_or("bully"), bully),
             Message::Strong(call) => Self::call(wire_strong::name(message).unwrap_or("call"), call),
+            Message::Eventual(board) => weak::board(wire_strong::name(message).unwrap_or("eventual"), board),
+            Message::Register(register) => weak::register(wire_strong::name(message).unwrap_or("register"), register),
+            Message::Overlay(message) => Self::overlay(message),
             Message::Elsewhere => Self::named("Elsewhere", "the sender lives in a later generation"),
         }
     }
@@ -179,6 +190,30 @@ impl About {
         }
     }
 
+    fn overlay(message: &overlay::Message) -> Self {
+        let about = Self::new(message.name(), None);
+        let key = message.key().map(|key| about_key(key, None));
+        Self { note: key.map(Cow::Owned), ..about }
+    }
+
+    fn held(record: &overlay::Record) -> Self {
+        match record {
+            overlay::Record::Hold { shelf, item } => {
+                let note = about_key(&item.key, Some(item.version.stamp));
+                let about = Self::named("overlay.hold", format!("{} of {}", note, shelf.name()));
+                Self { value: item.version.value.as_ref().map(shortened), ..about }
+            }
+            overlay::Record::Release { shelf, key } => {
+                Self::named("overlay.release", format!("{} of {}", about_key(key, None), shelf.name()))
+            }
+            overlay::Record::Membership { joined: true } => Self::named("overlay.join", "wants to be part of the ring"),
+            overlay::Record::Reserve { shelf, upto } => {
+                Self::named("overlay.reserve", format!("numbers up to {upto} of {}", shelf.name()))
+            }
+            overlay::Record::Membership { joined: false } => Self::named("overlay.leave", "leaves the ring"),
+        }
+    }
+
     /// What a client proposes.
     #[must_use]
     pub fn wish(instance: &Instance, value: &Value) -> Self {
@@ -195,6 +230,8 @@ impl About {
             Record::Generation { generation, .. } => {
                 Self::named("Generation", format!("everything is forgotten: generation {generation}"))
             }
+            Record::Eventual(record) => weak::board_record(record),
+            Record::Register(record) => weak::register_record(record),
             Record::Log(LogRecord::Promise { epoch }) => Self::new("log.promise", Some(*epoch)),
             Record::Log(LogRecord::Append { after, entries }) => {
                 Self::entries("log.append", None, *after, entries.len())
@@ -210,6 +247,7 @@ impl About {
             }
             Record::Log(LogRecord::Commit { slot }) => Self { committed: Some(*slot), ..Self::new("log.commit", None) },
             Record::Log(LogRecord::Prove) => Self::named("log.prove", "may vote"),
+            Record::Overlay(record) => Self::held(record),
         }
     }
 
@@ -234,9 +272,22 @@ impl About {
                 let what = if result.is_ok() { "applied" } else { "not known to be applied" };
                 Self::named("Replied", format!("client {}: {what}", request.0))
             }
+            News::Finished { request, result } => {
+                Self::named("Finished", format!("client {}: {}", request.0, weak::finished(result)))
+            }
             News::Readable { request, result } => {
                 let what = if result.is_ok() { "may read" } else { "may not read" };
                 Self::named("Readable", format!("client {}: {what}", request.0))
+            }
+            News::Found { request, result } => {
+                let what = match result {
+                    Ok(answer) => {
+                        let hops: Vec<String> = answer.hops.iter().map(ToString::to_string).collect();
+                        format!("client {}: by {}", request.0, hops.join(", "))
+                    }
+                    Err(failure) => format!("client {}: {failure}", request.0),
+                };
+                Self::named("Found", what)
             }
             News::Ignored { from, reason } => Self::named("Ignored", format!("of {from}: {reason}")),
         }
@@ -271,6 +322,8 @@ impl About {
             counter: self.counter,
             entries: self.entries,
             committed: self.committed,
+            entry: self.entry.map(|entry| entry.to_string()),
+            stamp: self.stamp.map(|stamp| stamp.to_string()),
             note: self.note.as_ref().map(ToString::to_string).or_else(|| self.call.map(|id| format!("call {id}"))),
         }
     }
@@ -306,6 +359,14 @@ impl Facts {
             _ = write!(words, " in {instance}");
         }
         words
+    }
+}
+
+fn about_key(key: &overlay::Key, stamp: Option<overlay::Stamp>) -> String {
+    let shown: String = key.as_str().chars().take(40).flat_map(char::escape_debug).collect();
+    match stamp {
+        Some(stamp) => format!("'{shown}' {}.{}", stamp.counter, stamp.node),
+        None => format!("'{shown}'"),
     }
 }
 

@@ -149,6 +149,12 @@ pub struct Facts {
     /// The counter up to which the sender knows the log to be chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed: Option<u64>,
+    /// The entry of the eventual board that it is about: `7.8000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// The stamp of what was done to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<String>,
     /// What else there is to say, in few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -1,9 +1,9 @@
 //! A node's last events.
 //!
 //! The driver writes them, and so must be able to do that in next to no time: an event is a few numbers and shared
-//! pointers, and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, and
-//! messages of the log that only repeat what was said last between the same two nodes. An Accept is one event, however
-//! many entries it carries.
+//! pointers, and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, messages of
+//! the log that only repeat what was said last between the same two nodes, what keeps overlays in shape, and the eventual
+//! board's questions whether there is news, when there is none. An Accept is one event, however many entries it carries.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,7 +18,7 @@ use super::about::About;
 use super::{Facts, Kind};
 use crate::protocol::clock::{Stamp, VectorClock};
 use crate::protocol::types::NodeId;
-use crate::protocol::{Message, bully, log};
+use crate::protocol::{Message, bully, eventual, log};
 
 /// So many events are kept; then the oldest go.
 pub const CAPACITY: usize = 1 << 16;
@@ -164,7 +164,7 @@ impl Ring {
     /// Something happens to a message between this node and a peer. `stamp` is the event's own; of what befalls a message
     /// on its way, the send's.
     pub fn message(&self, kind: Kind, stamp: &Stamp, id: Option<MessageId>, peer: NodeId, message: &Message) {
-        if !self.is_on() || is_heartbeat(message) {
+        if !self.is_on() || is_upkeep(message) {
             return;
         }
         let mut inner = self.inner.lock();
@@ -255,8 +255,16 @@ impl Entry {
     }
 }
 
-const fn is_heartbeat(message: &Message) -> bool {
-    matches!(message, Message::Bully(bully::Message::Heartbeat(_)))
+/// Whether a message is one of those that nodes say to each other all the time, also when nobody asks them anything.
+const fn is_upkeep(message: &Message) -> bool {
+    match message {
+        Message::Bully(message) => matches!(message, bully::Message::Heartbeat(_)),
+        Message::Eventual(eventual::Message::Ask(ask)) => !ask.whole && ask.after.is_none(),
+        Message::Eventual(eventual::Message::Have(_)) => true,
+        Message::Eventual(eventual::Message::Tell(tell)) => !tell.whole && tell.operations.is_empty(),
+        Message::Overlay(message) => message.is_upkeep(),
+        _ => false,
+    }
 }
 
 /// Whether a message is the leader's word that nothing is new.

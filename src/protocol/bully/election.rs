@@ -88,6 +88,9 @@ impl Bully {
 
     pub(super) fn stand(&mut self, forced: bool, out: &mut Out) {
         self.number += 1;
+        if forced {
+            self.next_forced = self.next_forced.max(self.now + self.options.silence_ticks);
+        }
         let waiting: BTreeSet<NodeId> = self.linked().collect();
         let election = Election { rank: self.rank, number: self.number, forced };
         waiting.iter().for_each(|&peer| out.send(peer, Message::Election(election)));
@@ -155,9 +158,10 @@ impl Bully {
         let aside = matches!(self.phase, Phase::Looking { not_before, .. } if self.now < not_before);
         let may_take_over = self.is_eligible() || mutant!(AnswersIneligible);
         let outranked = self.outranks(rank) && may_take_over && !aside;
+        let settled = self.settled(rank).filter(|_| forced);
         let verdict = match self.current(from, forced, outranked) {
             Some(epoch) => Verdict::Follow(epoch),
-            None if outranked => Verdict::TakesOver(self.id),
+            None if outranked => Verdict::TakesOver(settled.unwrap_or(self.id)),
             None => self.stand_back(from, rank, number, out),
         };
         let (ok, coordinator) = match verdict {
@@ -167,9 +171,17 @@ impl Bully {
         };
         out.send(from, Message::Answer(Answer { number, ok, coordinator }));
         let stands = matches!(self.phase, Phase::Looking { .. }) || (forced && self.coordinated().is_none());
-        if outranked && stands && !self.is_candidate() && coordinator.is_none() {
+        if outranked && stands && !self.is_candidate() && coordinator.is_none() && settled.is_none() {
             self.stand(forced, out);
         }
+    }
+
+    /// The coordinator, if it outranks a candidate and this node has stood by force not long ago, and not won: whoever
+    /// stood again for each candidate by force, as all do at once, would make the election cost more than c·n² messages.
+    fn settled(&self, candidate: Rank) -> Option<NodeId> {
+        let Phase::Following { epoch } = self.phase else { return None };
+        let outranks = self.rank_of(epoch.node, None).is_some_and(|rank| rank > candidate);
+        (self.now < self.next_forced && outranks && self.hears(epoch) && !mutant!(StandsForEach)).then_some(epoch.node)
     }
 
     /// Whether this node is of higher rank.
@@ -253,9 +265,9 @@ impl Bully {
         let linked = coordinator.is_linked(self.now, self.options.silence_ticks);
         // A heartbeat of before its epoch says nothing about its rank in it.
         let outranks = coordinator.rank.is_some_and(|rank| rank.epoch == self.rank.epoch && rank < self.rank);
-        if self.now >= self.next_preempt && linked && outranks && self.is_eligible() {
+        if self.now >= self.next_forced && linked && outranks && self.is_eligible() {
             let silence = self.options.silence_ticks;
-            self.next_preempt = self.now + silence + self.rng.random_range(0..=silence);
+            self.next_forced = self.now + silence + self.rng.random_range(0..=silence);
             self.stand(true, out);
         }
     }

@@ -142,8 +142,8 @@ pub struct Bully {
     next_beat: u64,
     /// When the last one went to all, and what it said.
     last_beat: Option<(u64, Heartbeat)>,
-    /// No pre-emption before.
-    next_preempt: u64,
+    /// It does not stand by force before, unless by hand: to pre-empt, or because another one does.
+    next_forced: u64,
 }
 
 impl Bully {
@@ -172,7 +172,7 @@ impl Bully {
             asked: None,
             next_beat: 0,
             last_beat: None,
-            next_preempt: 0,
+            next_forced: 0,
         }
     }
 

@@ -147,7 +147,11 @@ impl Strong {
             super::Message::Log(message) => self.log.on_message(from, message, out),
             super::Message::Strong(message) if !message.asks() || self.knows(from) => self.on_call(from, message, out),
             super::Message::Strong(_) => out.ignore(from, "the sender is no member"),
-            super::Message::Paxos(_) | super::Message::Elsewhere => {}
+            super::Message::Paxos(_)
+            | super::Message::Eventual(_)
+            | super::Message::Register(_)
+            | super::Message::Overlay(_)
+            | super::Message::Elsewhere => {}
         }
         self.settle(out);
     }

@@ -163,7 +163,9 @@ impl Watch {
         let equal = core().all(|(_, seen)| seen.rank.0 == Some(place.1));
         let by_rank = equal && best.is_some_and(|(_, id)| id == place.1.node);
         let all = healing.core.len() == self.members.len();
-        agreed && !outbid && healing.core.contains(&place.1.node) && (!self.options.bully.preempt || (all && by_rank))
+        // Outside the core, elections by hand and by pre-emption go on, and whoever hears of one stands, too.
+        let restless = self.options.bully.preempt || (self.hands > 0 && !all);
+        agreed && !outbid && healing.core.contains(&place.1.node) && (!restless || (all && by_rank))
     }
 
     fn judge_healing(&self, node: NodeId) -> Verdict {
@@ -250,7 +252,7 @@ impl Subject for Watch {
         let is_over = healing.ticks + SOON_TICKS > LIVENESS_TICKS;
         let outside = |view: &Option<(NodeId, Ballot)>| view.is_some_and(|(node, _)| !healing.core.contains(&node));
         let some = core.len() < self.members.len();
-        let may_change = some && (self.options.bully.preempt || is_over || views.iter().all(outside));
+        let may_change = some && (self.options.bully.preempt || self.hands > 0 || is_over || views.iter().all(outside));
         match healing.kept {
             Some((_, since)) if healing.ticks - since >= KEPT_TICKS || is_over => Ok(()),
             None if may_change && agreed => Ok(()),

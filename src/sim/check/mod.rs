@@ -4,8 +4,11 @@
 //! [`Broken`] ends the run. A subject knows what nobody in the cluster knows: all messages, all disks, all lives.
 
 pub(super) mod bully;
+pub(super) mod eventual;
 pub(super) mod log;
+pub(super) mod overlay;
 pub(super) mod paxos;
+pub(super) mod register;
 
 use std::fmt;
 
@@ -14,9 +17,10 @@ use rand_pcg::Pcg64Mcg;
 use super::report::Tally;
 use crate::protocol::durable::Durable;
 use crate::protocol::host::{Host, Sender};
+use crate::protocol::overlay::{Call as KeyCall, Options as OverlayOptions, Which};
 use crate::protocol::paxos::Proposal;
-use crate::protocol::types::{Instance, NodeId, RequestId};
-use crate::protocol::{Effect, Event, Message, Record, strong};
+use crate::protocol::types::{Instance, NodeId, RequestId, Value};
+use crate::protocol::{self, Effect, Event, Message, Record, strong};
 use crate::service::command::Command;
 
 /// An invariant that does not hold.
@@ -49,6 +53,25 @@ pub(super) enum Call {
     Read { request: RequestId, deadline_ticks: u64 },
     /// To hold an election there, whether there is a coordinator or not.
     Elect,
+    /// To do something to its eventual board.
+    Board(BoardCall),
+    /// To write a register, or to read it if there is no value.
+    Register { request: RequestId, name: String, value: Option<Value>, deadline_ticks: u64 },
+    /// To do something with a key of an overlay.
+    Seek { request: RequestId, which: Which, call: KeyCall, deadline_ticks: u64 },
+    /// To be part of the ring, or not.
+    Move { request: RequestId, joins: bool, deadline_ticks: u64 },
+}
+
+/// What a client does to an eventual board. What it picks is one of the entries that its node shows, by a number.
+#[derive(Debug, Clone)]
+pub(super) enum BoardCall {
+    /// To post.
+    Post { text: String },
+    /// To give an entry another text.
+    Modify { pick: u64, text: String },
+    /// To delete an entry.
+    Delete { pick: u64 },
 }
 
 impl fmt::Display for Call {
@@ -70,6 +93,18 @@ impl fmt::Display for Call {
                 write!(f, "call {}, within {deadline_ticks} ticks: read", request.0)
             }
             Self::Elect => f.write_str("elect"),
+            Self::Board(call) => write!(f, "{call:?}"),
+            Self::Register { request, name, value, deadline_ticks } => {
+                write!(f, "call {}, within {deadline_ticks} ticks: register {name}", request.0)?;
+                value.as_ref().map_or(Ok(()), |value| write!(f, " = {value}"))
+            }
+            Self::Seek { request, which, call, deadline_ticks } => {
+                write!(f, "call {}, within {deadline_ticks} ticks: {which:?} {call:?}", request.0)
+            }
+            Self::Move { request, joins, deadline_ticks } => {
+                let what = if *joins { "join" } else { "leave" };
+                write!(f, "call {}, within {deadline_ticks} ticks: {what}", request.0)
+            }
         }
     }
 }
@@ -88,6 +123,20 @@ pub(super) struct Who {
 pub(super) trait Subject: fmt::Debug {
     /// What is set for the nodes' election, log and services; without, they have none.
     fn strong(&self) -> Option<strong::Options> {
+        None
+    }
+
+    /// What is set for the nodes' eventual boards; without, they have none.
+    fn eventual(&self) -> Option<protocol::eventual::Options> {
+        None
+    }
+
+    /// What is set for the nodes' registers; without, they have none.
+    fn register(&self) -> Option<protocol::register::Options> {
+        None
+    }
+    /// What is set for the nodes' overlays; without, they have none.
+    fn overlay(&self) -> Option<OverlayOptions> {
         None
     }
 
@@ -169,7 +218,7 @@ pub(super) trait Subject: fmt::Debug {
         &mut self,
         _who: Who,
         _instance: &Instance,
-        _known: Option<&crate::protocol::durable::Remembered>,
+        _known: Option<&protocol::durable::Remembered>,
         _disk: &Durable,
     ) -> Verdict {
         Ok(())

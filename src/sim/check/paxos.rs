@@ -368,7 +368,7 @@ impl Subject for Paxos {
                     self.decided(node, *generation, instance, value)?;
                 }
                 Record::Generation { generation, .. } => _ = self.generations.insert(node, *generation),
-                Record::Log(_) => {}
+                Record::Log(_) | Record::Eventual(_) | Record::Register(_) | Record::Overlay(_) => {}
             }
         }
         Ok(())

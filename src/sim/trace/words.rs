@@ -4,6 +4,7 @@ use crate::protocol::bully::{Answer, Heartbeat, Message as Bully};
 use crate::protocol::log::entries::{Command, Entry};
 use crate::protocol::log::memory::Record;
 use crate::protocol::log::{Message as Log, Piece};
+use crate::protocol::overlay;
 use crate::protocol::strong::Message as Call;
 use crate::protocol::types::Ballot;
 use crate::service::command::Command as ServiceCommand;
@@ -79,6 +80,15 @@ pub(super) fn call(message: &Call) -> String {
         Call::AskRead { id } => format!("AskRead({id})"),
         Call::ReadAt { id, slot: Some(slot) } => format!("ReadAt({id}, from {slot} on)"),
         Call::ReadAt { id, slot: None } => format!("ReadAt({id}, not here)"),
+    }
+}
+
+/// With all that is in it: who reads of a ring wants to see the points.
+pub(super) fn overlay(message: &overlay::Message) -> String {
+    match message {
+        overlay::Message::Dht(message) => format!("Dht {message:?}"),
+        overlay::Message::Flood(message) => format!("Flood {message:?}"),
+        overlay::Message::Index(message) => format!("Index {message:?}"),
     }
 }
 

@@ -42,7 +42,10 @@ impl World {
         let paxos = PaxosOptions { max_instances: 100, ..PaxosOptions::default() };
         // As `synod serve` sets them.
         let paxos = if lab { paxos } else { paxos.for_service() };
-        let options = HostOptions { lab, paxos, strong: self.replicated.map(|replicated| replicated.options) };
+        let strong = self.replicated.map(|replicated| replicated.options);
+        let eventual = self.subjects.iter().find_map(|subject| subject.eventual());
+        let register = self.subjects.iter().find_map(|subject| subject.register());
+        let options = HostOptions { lab, paxos, strong, eventual, register, overlay: self.overlay };
         let host = Host::new(node.id, self.members.clone(), options, node.disk.durable().clone(), hasher.finish());
         let who = Who { node: node.id, life: node.life, generation: host.generation() };
         let again = node.life > 1;

@@ -34,8 +34,8 @@ impl World {
 
     /// One node has occasion to see that another's process has ended: a connection was closed, or refused.
     pub(super) fn may_notice(&mut self, at: usize, peer: usize) {
-        let Some(replicated) = self.replicated else { return };
-        if self.wires.random_range(0..1000) < replicated.notices && !self.network.is_cut(peer, at) {
+        let Some(notices) = self.notices else { return };
+        if self.wires.random_range(0..1000) < notices && !self.network.is_cut(peer, at) {
             self.queue.push(self.now, Event::Disconnect { at, peer });
         }
     }

@@ -69,7 +69,7 @@ impl Hash for Bully {
     /// All but what never changes.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         (self.id, self.now, self.rank, self.may_lead, &self.peers, &self.phase, self.known).hash(hasher);
-        (self.number, self.victory, self.asked, self.next_beat, &self.last_beat, self.next_preempt).hash(hasher);
+        (self.number, self.victory, self.asked, self.next_beat, &self.last_beat, self.next_forced).hash(hasher);
         // What it draws next stands for the generator.
         self.rng.clone().next_u64().hash(hasher);
     }

@@ -251,6 +251,25 @@ pub(crate) fn an_election_is_short_and_cheap() {
     }
 }
 
+/// All hold an election by hand at once: each stands for that, and at most twice more because of the others.
+#[test]
+pub(crate) fn elections_by_hand_do_not_set_each_other_off() {
+    for seed in 0..10 * SEEDS {
+        for count in [3, 5, 7] {
+            let mut world = cluster(count, seed);
+            let all = world.ids();
+            one_coordinator_for_good(&mut world, &all, |_| {});
+            world.delay = seed % 4;
+            world.sent.clear();
+            all.iter().for_each(|&id| world.elect(id));
+            one_coordinator_for_good(&mut world, &all, |_| {});
+            let asked = world.sent["election"];
+            let most = 3 * u64::from(count * (count - 1));
+            assert!(asked <= most, "{count} nodes sent {:?}:\n{}", world.sent, world.text);
+        }
+    }
+}
+
 /// The network changes its shape again and again. Whenever it is whole, everybody soon follows one coordinator.
 #[test]
 pub(crate) fn any_sequence_of_cuts_and_crashes_heals() {

@@ -209,7 +209,7 @@ impl World {
         node.host = Some(Host::new(
             id,
             members,
-            host::Options { lab: true, paxos: self.options, strong: None },
+            host::Options { lab: true, paxos: self.options, ..Default::default() },
             node.disk.read(),
             seed,
         ));
@@ -462,7 +462,10 @@ fn message(args: &mut ArgumentConsumer<'_>) -> Fallible<HostMessage> {
 fn parts(message: &HostMessage) -> (&'static str, Option<&Instance>, Option<Ballot>) {
     match message {
         HostMessage::Strong(_) => ("Strong", None, None),
+        HostMessage::Overlay(_) => ("Overlay", None, None),
         HostMessage::Log(_) => ("Log", None, None),
+        HostMessage::Eventual(_) => ("Eventual", None, None),
+        HostMessage::Register(_) => ("Register", None, None),
         HostMessage::Elsewhere => ("Elsewhere", None, None),
         HostMessage::Bully(_) => ("Bully", None, None),
         HostMessage::Paxos(message) => match message {
@@ -521,6 +524,9 @@ pub(super) fn shown_message(message: &HostMessage) -> String {
 pub(super) fn shown_record(record: &Record) -> String {
     match record {
         Record::Log(record) => format!("{record:?}"),
+        Record::Eventual(record) => format!("{record:?}"),
+        Record::Register(record) => format!("{record:?}"),
+        Record::Overlay(record) => format!("{record:?}"),
         Record::Promise { instance, ballot } => format!("{}promise {ballot}", label(instance)),
         Record::Accept { instance, ballot, value } => format!("{}acceptance {ballot} '{value}'", label(instance)),
         Record::Decide { instance, ballot, value } => format!("{}decision '{value}' in {ballot}", label(instance)),
@@ -533,7 +539,11 @@ pub(super) fn shown_record(record: &Record) -> String {
 /// What the outside is told: a line, or nothing where the effects beside it say the same.
 pub(super) fn told(id: NodeId, event: &Event) -> String {
     match event {
-        Event::Replied { .. } | Event::Readable { .. } | Event::Correspondents { .. } => String::new(),
+        Event::Replied { .. }
+        | Event::Readable { .. }
+        | Event::Finished { .. }
+        | Event::Found { .. }
+        | Event::Correspondents { .. } => String::new(),
         Event::Answered { request, outcome } => format!("{id} answers #{}: {}\n", request.0, shown_outcome(outcome)),
         Event::Ignored { from, reason } => {
             let from = if *from == NodeId::GUEST { "the guest".to_owned() } else { from.to_string() };
