@@ -256,10 +256,12 @@ mod switch {
         FloodStampsAnew: "sets a key without looking for a newer version", Overlays;
         FloodHoldsUnsaved: "never saves what was set here", Overlays;
         RestartForgetsKeys: "forgets keys, told to restart in a generation that it followed into", OverlaySeeds;
+        DhtLateAnswersCount: "counts a confirmation of an earlier attempt", Overlays;
         DhtLeavesWithKeys: "has left, when it starts again, with the keys that it was to hand over", Overlays;
         NumbersFollowWhatIsHeld: "stamps a version only by what is held", Overlays;
         NumbersUnreserved: "never saves which numbers it may have given", Overlays;
         IndexEntersAgain: "enters a serial number again that is used up", Overlays;
+        IndexEntersEarlier: "enters a copy that its holder has replaced since", Overlays;
         IndexStrikesAny: "strikes out an entry that it was not told of", Overlays;
         IndexLeavesCopies: "has a copy kept that another holder has superseded", Overlays;
         IndexDropsAny: "drops a copy whatever its serial number", Overlays;

@@ -212,7 +212,8 @@ fn the_shell_shows_routes_and_the_ring() {
     session.tell(&format!("dht join {}", port(2)), &format!("Node {} is part of the ring.", port(2)));
     let lines = session.tell("dht ring", "└");
     assert!(lines[0].contains(": joined, with "), "{lines:?}");
-    session.tell("dht fingers", "└");
+    // They are looked up one after the other.
+    until_so("fingers", || place.shell().commands(["dht fingers"]).stdout.contains('└'));
     session.tell(&format!("flood set song tune {}", port(4)), "Key 'song' is 'tune', in 1 copy.");
     assert_eq!(session.tell("flood get song", "Route: ")[0], "tune");
     session.tell(&format!("index set song 'two words' {}", port(4)), "Key 'song' is 'two words', in 1 copy.");

@@ -308,13 +308,19 @@ impl Index {
         if !is_good || (before.is_none() && !self.directory.has_room(&item)) {
             return out.send(from, Message::Entered { id, serial, done: false });
         }
-        self.tickets.remove(&serial);
+        self.void(from, &key, serial);
         self.enter(item, out);
         out.send(from, Message::Entered { id, serial, done: true });
         // A holder that sets the key again has only its new copy.
         if let Some(before) = before.filter(|before| before.node != from) {
             out.send(before.node, Message::Drop { key, serial: before.counter });
         }
+    }
+
+    /// A holder has but its newest copy: the numbers that it was given up to this one stand for nothing any more.
+    fn void(&mut self, holder: NodeId, key: &Key, upto: u64) {
+        let upto_here = |serial: u64| if mutant!(IndexEntersEarlier) { serial == upto } else { serial <= upto };
+        self.tickets.retain(|&serial, (to, of)| !(upto_here(serial) && *to == holder && of == key));
     }
 
     fn enter(&mut self, item: Item, out: &mut Out) {
@@ -345,7 +351,7 @@ impl Index {
             let Some(entry) = self.directory.version(&key).map(|version| version.stamp) else { continue };
             if entry.node != from && !mutant!(IndexLeavesCopies) {
                 // Should it be on its way to become an entry, it shall not be one without a copy.
-                self.tickets.remove(&serial);
+                self.void(from, &key, serial);
                 out.send(from, Message::Drop { key, serial });
             } else if entry.node == from && entry.counter < serial && self.tickets.remove(&serial).is_some() {
                 // The holder has a newer copy instead, and did not get to say so.

@@ -93,6 +93,9 @@ struct Place<P> {
     memory: Memory,
 }
 
+/// Puts a message between two nodes into words, if it is one to be shown.
+pub type Watch = fn(NodeId, NodeId, &Message) -> Option<String>;
+
 /// What became of a call.
 pub type Outcome = Result<Answer, Failure>;
 
@@ -118,7 +121,7 @@ pub struct Net<P> {
     /// Whether nodes find again what they saved when they start again.
     pub durable: bool,
     /// Whom a message of a kind is shown to.
-    pub watch: Option<fn(NodeId, NodeId, &Message) -> Option<String>>,
+    pub watch: Option<Watch>,
     /// What was shown.
     pub shown: Vec<String>,
 }
@@ -295,16 +298,12 @@ impl<P: Member> Net<P> {
                         self.mail[slot].push(Letter { from, to, message });
                     }
                 }
-                Effect::Save(Record::Overlay(record)) | Effect::Note(Record::Overlay(record)) => {
-                    if self.durable {
-                        self.places[index(from)].memory.apply(&record);
-                    }
+                Effect::Save(Record::Overlay(record)) | Effect::Note(Record::Overlay(record)) if self.durable => {
+                    self.places[index(from)].memory.apply(&record);
                 }
                 Effect::Notify(Event::Found { request, result }) => _ = self.outcomes.insert(request, result),
-                Effect::Notify(Event::Ignored { from: sender, reason }) => {
-                    if self.watch.is_some() {
-                        self.shown.push(format!("{from} ignores {sender}: {reason}"));
-                    }
+                Effect::Notify(Event::Ignored { from: sender, reason }) if self.watch.is_some() => {
+                    self.shown.push(format!("{from} ignores {sender}: {reason}"));
                 }
                 _ => {}
             }

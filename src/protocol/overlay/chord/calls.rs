@@ -318,7 +318,7 @@ impl Chord {
         for id in again {
             let Some(mut operation) = self.operations.remove(&id) else { continue };
             // Under another number: what comes late of the last attempt does not count in this one.
-            let id = self.new_id();
+            let id = if mutant!(DhtLateAnswersCount) { id } else { self.new_id() };
             operation.state = State::Looking;
             let target = operation.key().position();
             self.operations.insert(id, operation);

@@ -262,7 +262,7 @@ impl Chord {
     fn found(&mut self, purpose: Purpose, mut owners: Vec<Point>, route: Vec<NodeId>, out: &mut Out) {
         owners.truncate(MAX_LIST);
         let leaves = self.phase != Phase::Joined;
-        owners.retain(|owner| !self.suspects.contains_key(&owner.node) && !(leaves && owner.node == self.me));
+        owners.retain(|owner| !(self.suspects.contains_key(&owner.node) || leaves && owner.node == self.me));
         match purpose {
             Purpose::Operation(id) => self.operation_goes_on(id, owners, route, out),
             Purpose::Finger { index, exponent } => {

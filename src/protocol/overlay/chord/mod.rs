@@ -439,7 +439,7 @@ impl Chord {
                     let target = self.virtuals[index].start(exponent);
                     self.look_up(target, Purpose::Finger { index, exponent }, out);
                 }
-                if round % COMPARE_ROUNDS == 0 {
+                if round.is_multiple_of(COMPARE_ROUNDS) {
                     self.compare(index, out);
                 }
                 if round % OUTSIDE_ROUNDS == 1 {

@@ -9,9 +9,9 @@ use rand_pcg::Pcg64Mcg;
 
 pub(crate) use scripts::{NAMES, holds};
 
-use super::{Chord, Phase};
+use super::{Chord, Message, Phase};
 use crate::protocol::overlay::ring::{Position, Ring};
-use crate::protocol::overlay::{Call, Failure, Key, MAX_HOPS, Options};
+use crate::protocol::overlay::{Call, Failure, Key, MAX_HOPS, Message as Any, Options};
 use crate::protocol::types::{NodeId, Value};
 use crate::sim::overlay::net::{Net, Outcome, id};
 
@@ -413,6 +413,43 @@ fn without_the_others_it_is_said() {
     assert!(matches!(outcome, Err(Failure::Unavailable(_))), "{outcome:?}");
 }
 
+/// What confirms the write of an earlier attempt says nothing of the one that runs.
+pub(crate) fn a_late_confirmation_does_not_count() {
+    let mut net = cluster(3, 5);
+    settle(&mut net);
+    net.watch = Some(|_, _, message| {
+        matches!(message, Any::Dht(Message::Copies { id: Some(_), .. })).then(|| "writes".to_owned())
+    });
+    let request = net.call(id(1), Call::Set { key: key("a"), value: value("1") }, 500);
+    while net.shown.is_empty() {
+        net.tick();
+    }
+    // The confirmations are under way, and are late; somebody seems to be silent, so it begins anew.
+    for other in [2, 3] {
+        net.cut(id(1), id(other));
+        net.cut(id(other), id(1));
+    }
+    let attempt = |net: &Net<Chord>| *net.node(id(1)).unwrap().operations.keys().next().unwrap();
+    let first = attempt(&net);
+    net.step(id(1), |node, _| node.operation_misses(id(2), None));
+    net.run(3);
+    let second = attempt(&net);
+    for other in [2, 3] {
+        let held = Message::Held { id: second, version: None, room: true };
+        net.step(id(1), |node, out| node.on_message(id(other), held, out));
+    }
+    for other in [2, 3] {
+        let late = Message::Copied { id: first, kept: true };
+        net.step(id(1), |node, out| node.on_message(id(other), late, out));
+    }
+    assert_eq!(net.take(request), None);
+    for other in [2, 3] {
+        let confirmed = Message::Copied { id: second, kept: true };
+        net.step(id(1), |node, out| node.on_message(id(other), confirmed, out));
+    }
+    assert!(net.take(request).is_some_and(|outcome| outcome.is_ok()));
+}
+
 /// A set whose owners fall silent in the middle may have happened.
 #[test]
 fn what_was_sent_out_is_not_called_undone() {
@@ -479,6 +516,7 @@ tables! {
     who_leaves_hands_over
     two_rings_become_one
     readers_repair
+    a_late_confirmation_does_not_count
     nothing_is_lost_while_nodes_come_and_go
     routes_are_short
 }

@@ -152,6 +152,24 @@ pub(crate) fn a_serial_number_is_good_for_one_entry() {
     assert!(again.counter > entry.counter, "{again:?} after {entry:?}");
 }
 
+/// Two calls of one node set a key at the same time, and it has but the second copy. When that is entered, and superseded,
+/// the first one's word comes late: there is nothing that it could stand for.
+pub(crate) fn a_copy_that_was_replaced_is_not_entered() {
+    let mut net = cluster(3, 7);
+    let say = |net: &mut Net<Index>, message: Message| {
+        net.step(id(1), |node, out| node.on_message(id(2), message, out));
+    };
+    for asked in [1, 2] {
+        say(&mut net, Message::Ask { id: asked, key: key("a"), sets: true });
+    }
+    let serials: Vec<u64> = net.node(id(1)).unwrap().tickets.keys().copied().collect();
+    let [first, second] = serials[..] else { panic!("{serials:?}") };
+    say(&mut net, Message::Enter { id: 2, key: key("a"), serial: second });
+    set(&mut net, 3, "a", "3").unwrap();
+    say(&mut net, Message::Enter { id: 1, key: key("a"), serial: first });
+    assert_eq!(get(&mut net, 2, "a").unwrap(), "3");
+}
+
 /// The word that a copy is superseded may be lost; its holder asks for it again. What has no entry is left alone: the index
 /// may have lost its disk.
 pub(crate) fn a_superseded_copy_goes() {
@@ -200,6 +218,7 @@ tables! {
     an_entry_that_is_not_confirmed_is_not_called_undone
     a_late_drop_does_not_take_a_new_copy
     a_serial_number_is_good_for_one_entry
+    a_copy_that_was_replaced_is_not_entered
     a_superseded_copy_goes
     a_copy_that_is_lost_is_said_to_be
 }

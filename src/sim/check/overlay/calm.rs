@@ -87,7 +87,7 @@ impl Sweep {
         if !fits && self.wrong.is_none() {
             self.wrong = Some(format!("{:?}, asked in the calm, says {result:?}, not {expected:?}", self.which));
         }
-        if self.step % (3 * self.members.len() + KEYS) == 0 {
+        if self.step.is_multiple_of(3 * self.members.len() + KEYS) {
             self.last = Some(self.wrong.take().map_or(Ok(()), Err));
         }
     }
