@@ -24,7 +24,10 @@ impl World {
         for (generation, pending) in pending {
             let who = Who { node: id, life, generation };
             match pending {
-                Pending::Effect(Effect::Send { to, message }) if !saves => self.send(at, who, to, message)?,
+                // What it says to itself is lost with its inbox, and nobody ever hears it.
+                Pending::Effect(Effect::Send { to, message }) if !saves && to != id => {
+                    self.send(at, who, to, message)?
+                }
                 Pending::Effect(Effect::Save(_)) => saves = true,
                 Pending::Effect(Effect::Notify(event)) => news.push((who, event)),
                 Pending::Effect(Effect::Send { .. } | Effect::Note(_)) => {}
