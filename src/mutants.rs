@@ -208,7 +208,7 @@ mod switch {
         // Calls and services.
         AnswersByAnyEntry: "answers a call by another entry that took its slot", LogSeeds;
         ExposureForgotten: "says that a call did not happen which an earlier leader may have", Scripts;
-        WithheldIsRefused: "says that what it applied did not happen, when the disk is full", LogSeeds;
+        WithheldIsRefused: "says that what it applied did not happen, when the disk is full", Scripts;
         SentIsRefused: "says that what it sent did not happen, when the disk is full", LogSeeds;
         ForwardsTwice: "forwards a call without a request id twice", LogSeeds;
         AppliesByOwnTime: "ends locks by its own clock", LogSeeds;

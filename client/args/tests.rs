@@ -73,7 +73,7 @@ fn mistakes_exit_with_2_and_say_what_is_wrong() {
         ("nonsense", "unrecognized subcommand"),
         ("--nodes 3 up", "--nodes is for the shell"),
         ("-c status serve --id 1 --cluster c", "--command is for the shell"),
-        ("sim --nodes 16", "16 is not in 1..=15"),
+        ("sim --nodes 16", "at most 15 nodes, not 16"),
         ("sim --seeds 0", "0 is not in 1.."),
         ("sim --seed -1", "'-1'"),
         ("sim --protocol raft", "'raft' is no protocol"),

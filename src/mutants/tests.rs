@@ -16,6 +16,7 @@ use crate::protocol::host::tests as host;
 use crate::protocol::log::tests as log;
 use crate::protocol::paxos::tests::{acceptor, learning, proposing, scripts};
 use crate::protocol::strong::calls::tests as calls;
+use crate::protocol::strong::room::tests as room;
 use crate::sim::{self, Protocol};
 
 /// Independent ranges of seeds, each of which must kill a mutant ...
@@ -58,6 +59,7 @@ const TABLES: &[(&str, fn())] = &[
         calls::what_an_earlier_leader_may_have_is_not_refused_for_certain_because_a_later_one_has_not,
     ),
     ("another_snapshot", log::a_snapshot_is_of_this_very_log_and_newer_than_the_last),
+    ("no_room", room::what_was_not_saved_and_has_not_left_did_not_happen),
     ("another_chain", log::a_log_that_continues_another_chain_is_not_acknowledged),
 ];
 

@@ -54,7 +54,7 @@ fn a_sync_that_fails_stops_the_node_and_nothing_is_acknowledged_after_it() {
         return;
     }
     // Beyond those of the thread that opens the store. Only the one sync fails: whoever tried again would succeed, and acknowledge what is not there.
-    for sync in [12, 40, 133] {
+    for sync in [30, 60, 133] {
         let mut nodes = Nodes::service(1);
         nodes.kill(0);
         wipe(&nodes);

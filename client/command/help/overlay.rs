@@ -12,7 +12,7 @@ const fn row(overlay: Overlay, usage: &'static str, summary: &'static str, text:
 pub(super) const OVERLAYS: [Help; 3] = [
     row(
         Overlay::Dht,
-        "dht set|get|remove|ring|fingers|join|leave [...]",
+        "dht set|get|ring|leave|... [...]",
         "keys in a distributed hash table",
         "\
   dht set <key> <v> [port]   sets a key; its three owners save it
@@ -58,7 +58,7 @@ Examples:
     row(
         Overlay::Index,
         "index set|get|remove <key> [...]",
-        "keys that one node knows the holders of",
+        "keys whose holders one node knows",
         "\
   index set <key> <v> [port]   sets a key on the node that is asked
   index get <key> [port]       asks the index, then the holder
@@ -72,6 +72,6 @@ Watch for: crash the index, and nothing is found any more.
 Examples:
   index set song tune 8002
   index get song 8004
-  crash 8000",
+  index remove song",
     ),
 ];

@@ -138,7 +138,7 @@ pub fn withheld(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::protocol::strong::snapshots::tests::Alone;
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_saved_and_has_not_left_did_not_happen() {
+    pub(crate) fn what_was_not_saved_and_has_not_left_did_not_happen() {
         let mut alone = Alone::new();
         alone.put(1);
         let kept = alone.strong.log().memory().length();
