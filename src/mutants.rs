@@ -154,7 +154,7 @@ mod switch {
         LowerRankWins: "stands back for a lower rank, and takes over from a higher one", ElectionSeeds;
         IdBeforeKnowledge: "compares ids before knowledge", Elections;
         PreemptsUnasked: "stands against a coordinator of lower rank without being told to", ElectionSeeds;
-        WinsUnanswered: "wins before anybody has answered", ElectionSeeds;
+        WinsUnanswered: "wins before anybody has answered", Elections;
         WinsByMajority: "wins without waiting for who has not answered", Elections;
         StandsForEach: "stands once more for each candidate by force", Elections;
         LateAnswerCounts: "counts an answer to an earlier election", Elections;

@@ -513,8 +513,7 @@ async function everything() {
 
 async function main() {
   const parts = [values, largeInts, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults];
-  parts.push(led, keys, requests, watching, board, files, locks, eventual, registers, members, messages);
-  parts.push(led, keys, requests, watching, board, files, locks, members, overlays, messages);
+  parts.push(led, keys, requests, watching, board, files, locks, eventual, registers, members, overlays, messages);
   for (const part of [...parts, credentials, restarting, everything]) {
     console.log(await part());
   }

@@ -790,8 +790,6 @@ def everything():
 
 PARTS = [values, own_types, large_ints, nil, phases, learning, gates, links, introspection, about, multicall, validator1, faults]
 PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options]
-PARTS += [eventual, registers, members, messages]
-PARTS += [led, keys, versions, local_reads, requests, watching, forgetting, board, files, locks, options, members]
-PARTS += [overlays, messages]
+PARTS += [eventual, registers, members, overlays, messages]
 for part in PARTS + [credentials, restarting, everything]:
     print(part(), flush=True)

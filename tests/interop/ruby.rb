@@ -514,7 +514,6 @@ def everything
 end
 
 %i[values large_ints nil_ phases learning gates links introspection about multicall validator1 faults led keys requests
-   watching board files locks eventual registers members messages credentials restarting everything].each do |part|
+   watching board files locks eventual registers members overlays messages credentials restarting everything].each do |part|
   puts send(part)
 end
-   watching board files locks members overlays messages credentials restarting everything].each { |part| puts send(part) }

@@ -488,7 +488,9 @@ impl Watched {
             return Ok(());
         }
         ensure(ballot.node == node, rule::ONE_OWNER, || format!("{node} sends Accept({ballot}, {value})"))?;
-        ensure(run.value.is_none(), rule::ONE_VALUE, || {
+        // Of a cluster of one nobody hears what the disk had no room for: it may begin the ballot again.
+        let unheard = majority == 1 && run.accepted_by.is_empty();
+        ensure(run.value.is_none() || unheard, rule::ONE_VALUE, || {
             format!("ballot {ballot} carries {value}, and {} before", shown(run.value.as_ref()))
         })?;
         ensure(run.promises.len() >= majority, rule::MAJORITY, || {

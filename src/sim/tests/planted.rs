@@ -69,9 +69,9 @@ fn the_shrinker_finds_a_shorter_and_simpler_run() {
         assert_eq!(violation.rule, "planted");
         assert!(violation.step <= before, "seed {seed}: {} of {before} steps", violation.step);
         much_shorter += u32::from(violation.step <= before / 2);
-        // It needs crashes, and no other kind of fault.
-        let (from, to) = options.faults.window(Fault::Crash);
-        assert!(to > from && to < 100, "seed {seed}: {}", options.faults);
+        // It needs crashes, or disks that are full, which end a life as well, and no other kind of fault.
+        let ends = [Fault::Crash, Fault::Full].map(|fault| options.faults.window(fault));
+        assert!(ends.iter().any(|&(from, to)| to > from && to < 100), "seed {seed}: {}", options.faults);
         // The options say all: they show it again.
         assert_eq!(plant(seed, options, false), Some(violation));
     }
