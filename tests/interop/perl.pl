@@ -582,8 +582,6 @@ sub everything {
 
 for my $part (\&values_, \&nil, \&phases, \&learning, \&gates, \&links, \&introspection, \&about, \&multicall,
     \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&eventual, \&registers,
-    \&members, \&messages, \&credentials,
-    \&validator1, \&faults, \&led, \&keys_, \&requests, \&watching, \&board, \&files, \&locks, \&members, \&overlays, \&messages, \&credentials,
-    \&restarting, \&everything) {
+    \&members, \&overlays, \&messages, \&credentials, \&restarting, \&everything) {
     print $part->() . "\n";
 }
