@@ -462,6 +462,8 @@ def registers
   fault(113, "513 bytes", "register.write", "x" * 513, 1)
   same(call("register.quorum"), { "read" => 2, "write" => 2, "nodes" => 3, "intersect" => true })
   "quorum registers"
+end
+
 # A hash table, flooding and an index: the route is in every answer.
 def overlays
   %w[dht flood index].each do |overlay|
