@@ -1,6 +1,6 @@
 //! The board as one node has it: its memory, the indexes into it, and what has changed for those who watch.
 //!
-//! Everything that changes goes through [`Board::put`] and [`Board::drop_entry`], and into the record of the step.
+//! Everything that changes goes through `Board::put` and `Board::drop_entry`, and into the record of the step.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

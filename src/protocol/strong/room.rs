@@ -2,12 +2,12 @@
 //!
 //! Two cases, and whoever runs the node knows which it is.
 //!
-//! - *Short of room* ([`Strong::set_short`]): what the protocols must save can still be saved, from a reserve. So the node
+//! - *Short of room* (`Strong::set_short`): what the protocols must save can still be saved, from a reserve. So the node
 //!   promises, accepts and confirms as before, and if it leads, reads go on. But clients' commands would use the reserve up:
 //!   they are refused before they become entries, so that it is certain that nothing came of them. And a leader leaves it
 //!   to the others to lead for a moment, now and then: if one of them has room, it takes over, and writes go on too. If none
 //!   does (the nodes may share a disk), somebody leads again after that, for the reads.
-//! - *A save has failed* ([`Strong::lose_room`]): memory is ahead of the disk, and nothing may come of that. The node is
+//! - *A save has failed* (`Strong::lose_room`): memory is ahead of the disk, and nothing may come of that. The node is
 //!   built anew from its disk, as if it had crashed in the middle of the batch; what was emitted before the save has left,
 //!   and what was emitted behind it never will. Before that, whoever waits here is told what is known.
 //!
