@@ -73,7 +73,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, default_value_t = Workload::Put)]
     pub(crate) workload: Workload,
 
-    /// How many clients call at once, each in a thread and on a connection of its own; a node serves 1024.
+    /// How many clients call at once, each on a connection of its own; a node serves 1024.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) clients: u32,
 

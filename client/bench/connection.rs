@@ -46,14 +46,19 @@ impl Connection {
         self.closing
     }
 
-    /// Sends a whole request and waits for the whole reply: its body.
+    /// Sends a whole request. One reply is to be received before the next.
     ///
-    /// After an error the connection is of no use: an answer may still come, to the wrong call.
-    pub(super) fn exchange(&mut self, request: &[u8]) -> io::Result<&[u8]> {
-        self.stream.write_all(request)?;
+    /// After an error, of this or of [`Self::receive`], the connection is of no use: an answer may still come, to the
+    /// wrong call.
+    pub(super) fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request)
+    }
+
+    /// Waits for the whole reply: its body.
+    pub(super) fn receive(&mut self) -> io::Result<&[u8]> {
         let mut filled = 0;
         let head = loop {
-            filled += self.receive(filled)?;
+            filled += self.read(filled)?;
             if let Some(head) = read_head(&self.buffer[..filled])? {
                 break head;
             }
@@ -66,7 +71,7 @@ impl Connection {
             self.buffer.resize(end, 0);
         }
         while filled < end {
-            filled += self.receive(filled)?;
+            filled += self.read(filled)?;
         }
         if filled > end {
             return Err(io::Error::other("there is more than one reply"));
@@ -80,7 +85,7 @@ impl Connection {
     }
 
     /// Reads what there is behind what is there already.
-    fn receive(&mut self, filled: usize) -> io::Result<usize> {
+    fn read(&mut self, filled: usize) -> io::Result<usize> {
         if filled == self.buffer.len() {
             if filled >= MAX_REPLY {
                 return Err(io::Error::other("the reply is too long"));
@@ -136,7 +141,11 @@ mod tests {
                 parts.iter().for_each(|part| _ = stream.write_all(part));
             });
             let mut connection = Connection::open(address, Duration::from_secs(30)).unwrap();
-            let body = connection.exchange(b"request").map(<[u8]>::to_vec).map_err(|error| error.to_string());
+            let body = connection
+                .send(b"request")
+                .and_then(|()| connection.receive())
+                .map(<[u8]>::to_vec)
+                .map_err(|error| error.to_string());
             body.map(|body| (body, connection.is_closing()))
         })
     }

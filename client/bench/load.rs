@@ -1,4 +1,4 @@
-//! Load: many clients, each in a thread and on a connection of its own, and what they measured.
+//! Load: many clients, each on a connection of its own and with one call under way, and what they measured.
 
 use std::io;
 use std::sync::OnceLock;
@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::client::Client;
 use super::site::{Caller, Nodes};
 use super::template::Template;
-use super::workload::{Plan, Verdict, Wanted, Work};
+use super::workload::{Plan, Verdict, Wanted};
 use super::{Failure, Interrupted, POLL};
 use crate::args::{At, LoadArgs};
 
 /// Longer than a node lets a call wait.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that can reach nobody must not take the cores from those who are about to answer.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+/// What the clients spend is taken from the nodes: of more threads than these, each is several clients.
+const MAX_THREADS: usize = 16;
 const REDRAW: Duration = Duration::from_millis(100);
 /// How often the nodes are asked who leads.
 const LEADER_EVERY: Duration = Duration::from_millis(250);
@@ -55,7 +56,7 @@ struct Run<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Window {
+pub(super) struct Window {
     begin: Instant,
     end: Instant,
 }
@@ -66,7 +67,7 @@ struct Window {
 struct Count(AtomicU64);
 
 impl Measured {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let latencies_us = Histogram::new_with_bounds(1, HIGHEST_US, DIGITS);
         let latencies_us = latencies_us.map_err(|error| Failure::Refused(format!("histogram: {error}")))?;
         Ok(Self { operations: 0, acknowledged: 0, errors: 0, why: None, latencies_us })
@@ -81,7 +82,7 @@ impl Measured {
         added.map_err(|error| Failure::Refused(format!("histogram: {error}")))
     }
 
-    fn count(&mut self, verdict: Verdict, took: Option<Duration>) {
+    pub(super) fn count(&mut self, verdict: Verdict, took: Option<Duration>) {
         self.acknowledged += verdict.done;
         self.errors += verdict.failed;
         if self.why.is_none() {
@@ -130,7 +131,7 @@ pub(super) fn fill(nodes: &Nodes, plan: &Plan<'_>, interrupted: &AtomicBool) -> 
 }
 
 /// Makes one call outside the measurement.
-fn call(caller: &mut Caller<'_>, requests: &mut [Template; 1], wanted: Wanted) -> io::Result<Verdict> {
+pub(super) fn call(caller: &mut Caller<'_>, requests: &mut [Template; 1], wanted: Wanted) -> io::Result<Verdict> {
     caller.connect(requests)?;
     // There may have been a connection already, to which this request is new.
     caller.readdress(requests);
@@ -148,25 +149,27 @@ pub(super) fn run(nodes: &Nodes, plan: &Plan<'_>, interrupted: &AtomicBool) -> R
         done: (0..clients).map(|_| Count::default()).collect(),
         interrupted,
     };
-    let prepared = |client| Ok((plan.work(client)?, Measured::new()?));
-    let prepared: Vec<(Work, Measured)> = (0..clients).map(prepared).collect::<Result<_, Failure>>()?;
+    let each = clients.div_ceil(MAX_THREADS).max(1);
+    let prepared: Vec<Vec<Client<'_>>> = (0..clients)
+        .step_by(each)
+        .map(|first| (first..clients.min(first + each)).map(|client| Client::new(nodes, plan, client)).collect())
+        .collect::<Result<_, Failure>>()?;
     thread::scope(|scope| {
         let run = &run;
-        let start = |(client, (work, measured)): (usize, (Work, Measured))| {
-            let thread = thread::Builder::new().name(format!("client {client}")).stack_size(STACK);
-            thread.spawn_scoped(scope, move || run.client(client, work, measured))
-        };
-        let threads: io::Result<Vec<_>> = prepared.into_iter().enumerate().map(start).collect();
-        let threads = threads.map_err(|error| {
+        let start = prepared.into_iter().map(|clients| {
+            let thread = thread::Builder::new().name(format!("client {}", clients[0].number)).stack_size(STACK);
+            thread.spawn_scoped(scope, move || run.serve(clients))
+        });
+        let threads = start.collect::<io::Result<Vec<_>>>().map_err(|error| {
             // Those that were started wait for the others.
             interrupted.store(true, Ordering::Relaxed);
-            Failure::Unavailable(format!("cannot start {clients} threads: {error}"))
+            Failure::Unavailable(format!("cannot start the clients' threads: {error}"))
         })?;
         run.watch(&threads);
         let mut all = Measured::new()?;
         for thread in threads {
             let measured = thread.join().map_err(|_| Failure::Refused("a client's thread panicked".to_owned()))?;
-            all.add(measured?)?;
+            measured?.into_iter().try_for_each(|measured| all.add(measured))?;
         }
         interrupted.check()?;
         Ok(all)
@@ -178,77 +181,48 @@ impl Window {
         let begin = Instant::now() + Duration::from_secs_f64(args.warm_up);
         Self { begin, end: begin + Duration::from_secs_f64(args.seconds) }
     }
+
+    pub(super) fn holds(self, now: Instant) -> bool {
+        self.begin <= now && now < self.end
+    }
 }
 
 impl Run<'_> {
-    /// One client, from its connection to the end of its last call.
-    fn client(&self, client: usize, mut work: Work, mut measured: Measured) -> Result<Measured, Failure> {
-        let mut caller = Caller::new(self.nodes, self.plan.args.at, client, TIMEOUT);
-        if let Err(error) = caller.connect(work.requests()) {
-            self.no_answer(&mut caller, &mut measured, &error);
+    /// Some clients, from their connections to the end of their last calls: one after the other each takes its reply and
+    /// calls again, so that all their calls are under way at once.
+    fn serve(&self, mut clients: Vec<Client<'_>>) -> Result<Vec<Measured>, Failure> {
+        for client in &mut clients {
+            client.connect();
+            self.ready.fetch_add(1, Ordering::Relaxed);
         }
-        self.ready.fetch_add(1, Ordering::Relaxed);
         let window = loop {
             match self.window.get() {
-                Some(window) => break *window,
-                None if self.interrupted.load(Ordering::Relaxed) => return Ok(measured),
+                Some(window) => break Some(*window),
+                None if self.interrupted.load(Ordering::Relaxed) => break None,
                 None => thread::sleep(POLL),
             }
         };
-        let mut last = Instant::now();
-        // Of every kind of reply, the first is read as a whole.
-        let mut seen = [false; 2];
-        while last < window.end && !self.interrupted.load(Ordering::Relaxed) && !work.is_exhausted() {
-            if let Some(chore) = work.chore()? {
-                match call(&mut caller, &mut [chore], Wanted::Wrote) {
-                    Ok(verdict) => {
-                        measured.count(Verdict { done: 0, ..verdict }, None);
-                        work.chore_done()?;
-                        // The requests are new ones.
-                        caller.readdress(work.requests());
-                    }
-                    Err(error) => self.no_answer(&mut caller, &mut measured, &error),
-                }
-                last = Instant::now();
-                continue;
-            }
-            if let Err(error) = caller.connect(work.requests()) {
-                self.no_answer(&mut caller, &mut measured, &error);
-                last = Instant::now();
-                continue;
-            }
-            let (request, wanted) = work.next();
-            let seen = &mut seen[usize::from(wanted == Wanted::Got)];
-            let answer = caller.exchange(request).map(|body| wanted.judge(body, !*seen));
-            // One look at the clock a call: the next begins when this one has ended.
-            let now = Instant::now();
-            match answer {
-                Ok(verdict) => {
-                    *seen = true;
-                    let counts = window.begin <= now && now < window.end;
-                    measured.count(verdict, counts.then(|| now - last));
-                    self.done[client].0.store(measured.acknowledged, Ordering::Relaxed);
-                    last = now;
-                }
-                Err(error) => {
-                    self.no_answer(&mut caller, &mut measured, &error);
-                    last = Instant::now();
-                }
+        while let Some(window) = window
+            && Instant::now() < window.end
+            && !self.interrupted.load(Ordering::Relaxed)
+            && !clients.iter().all(Client::is_done)
+        {
+            for client in &mut clients {
+                client.receive(window);
+                self.done[client.number].0.store(client.measured.acknowledged, Ordering::Relaxed);
+                client.send()?;
             }
         }
-        Ok(measured)
-    }
-
-    /// A call came to nothing, or nobody knows to what: it counts as an error, and the next goes elsewhere.
-    fn no_answer(&self, caller: &mut Caller<'_>, measured: &mut Measured, error: &io::Error) {
-        measured.count(Verdict::failed(1, format!("node {}: {error}", self.nodes.port(caller.node()))), None);
-        caller.turn_away();
-        thread::sleep(PAUSE);
+        // What is still under way is waited for, so that it is known what was acknowledged.
+        if let Some(window) = window {
+            clients.iter_mut().for_each(|client| client.receive(window));
+        }
+        Ok(clients.into_iter().map(|client| client.measured).collect())
     }
 
     /// Starts the clock when all clients are there; then shows how far it is, and keeps an eye on the leader.
-    fn watch(&self, threads: &[ScopedJoinHandle<'_, Result<Measured, Failure>>]) {
-        while self.ready.load(Ordering::Relaxed) < threads.len()
+    fn watch(&self, threads: &[ScopedJoinHandle<'_, Result<Vec<Measured>, Failure>>]) {
+        while self.ready.load(Ordering::Relaxed) < self.done.len()
             && !self.interrupted.load(Ordering::Relaxed)
             && !threads.iter().any(ScopedJoinHandle::is_finished)
         {

@@ -3,6 +3,7 @@
 //! The clients are threads of this process that call over plain sockets, see [`connection`]: on a machine that clients
 //! and nodes share, every microsecond that a client takes is missing where it is measured.
 
+mod client;
 mod connection;
 mod failover;
 mod load;

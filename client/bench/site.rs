@@ -224,8 +224,18 @@ impl<'a> Caller<'a> {
 
     /// Sends a request, and gives the body of the reply. After an error, call [`Self::turn_away`].
     pub(super) fn exchange(&mut self, request: &Template) -> io::Result<&[u8]> {
-        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        connection.exchange(request.bytes())
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Sends a request, whose reply is to be received before the next is sent.
+    pub(super) fn send(&mut self, request: &Template) -> io::Result<()> {
+        self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?.send(request.bytes())
+    }
+
+    /// The body of the reply to the request that was sent.
+    pub(super) fn receive(&mut self) -> io::Result<&[u8]> {
+        self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?.receive()
     }
 
     /// Gives this node up for now: the next call goes to the next one.

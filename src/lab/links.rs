@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::node::driver::Arrival;
+use crate::node::input::Arrival;
 use crate::protocol::types::NodeId;
 use crate::rpc::peers::Outgoing;
 

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::driver::{Answering, Input, Query, Reaction, Then, Wish};
+use super::input::{Answering, Arrival, Input, Query, Reaction, Then, Wish};
 use super::intake::Intake;
 use super::overlay::{Input as OverlayInput, Outcome as OverlayOutcome};
 use super::status::Snapshot;
 use crate::lab::trace::ring::Ring;
-use crate::protocol::clock::Stamp;
+use crate::protocol::Out;
 use crate::protocol::durable::Remembered;
-use crate::protocol::host::{Host, Sender};
+use crate::protocol::host::Host;
 use crate::protocol::log::members::Change;
 use crate::protocol::overlay::{Call, Overlay, Which};
 use crate::protocol::paxos::Outcome;
 use crate::protocol::register::{self, Register};
 use crate::protocol::strong::{Failure, Strong};
 use crate::protocol::types::{Instance, NodeId, RequestId};
-use crate::protocol::{Message, Out};
 use crate::rpc::access::Access;
 use crate::rpc::peers::Peers;
 use crate::service::reply::Reply;
@@ -42,8 +41,16 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn message(&self, sender: Sender, message: Message, clock: Option<Stamp>) -> Receiver<Reaction> {
-        self.ask(|reply| Input::Call { sender, message, clock, reply })
+    pub(crate) fn message(&self, said: Arrival) -> Receiver<Reaction> {
+        let (reply, reaction) = sync_channel(1);
+        self.message_then(said, Box::new(move |reacted| _ = reply.send(reacted)));
+        reaction
+    }
+
+    /// The same, without a thread that waits.
+    pub(crate) fn message_then(&self, Arrival { sender, message, clock }: Arrival, reply: Answering<Reaction>) {
+        // If the driver has ended, this and its `reply` are dropped, and whoever waits hears of that.
+        _ = self.inbox.send(Input::Call { sender, message, clock, reply });
     }
 
     pub(crate) fn propose(&self, wish: Wish) -> Receiver<Outcome> {

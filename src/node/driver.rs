@@ -12,27 +12,24 @@ use jiff::Zoned;
 use log::{info, warn};
 
 use super::encoder::Encoder;
+use super::input::{Action, Answering, Arrival, Input, Query, Reaction, RegisterReply, Watch, Wish};
 use super::intake::Intake;
-use super::overlay::{Clients, Input as OverlayInput, Outcome as OverlayOutcome};
+use super::overlay::Clients;
 use super::room::Room;
 use super::scribe::{Job, Scribe, Task};
-use super::status::{Counters, InstanceStatus, Snapshot, StrongStatus};
+use super::status::Counters;
 use super::witness::{Witness, concerns_leader};
 use crate::lab::links::Fate;
 use crate::lab::trace::Kind;
 use crate::lab::trace::about::About;
 use crate::lab::trace::ring::Ring;
 use crate::protocol::clock::{Clocks, Stamp};
-use crate::protocol::durable::Remembered;
 use crate::protocol::host::{Host, Sender};
 use crate::protocol::log::Log;
-use crate::protocol::log::members::Change;
 use crate::protocol::paxos::{Outcome, Proposal};
-use crate::protocol::register::{self, Register};
-use crate::protocol::strong::snapshots::Ready;
 use crate::protocol::strong::{Failure, Strong};
-use crate::protocol::types::{Ballot, Instance, NodeId, RequestId, Value};
-use crate::protocol::{Effect, Event, Message, Out, Record};
+use crate::protocol::types::{Ballot, NodeId, RequestId};
+use crate::protocol::{Effect, Event, Out, Record};
 use crate::rpc::peers::{Outgoing, Peers};
 use crate::rpc::text;
 use crate::service::reply::Reply;
@@ -48,122 +45,13 @@ const MAX_LATE_TICKS: u32 = 5;
 /// After so many ticks without an input the store may do its housekeeping.
 const IDLE_TICKS: u32 = 50;
 
-/// Takes an answer to whoever waits for it, without waiting itself.
-pub(crate) type Answering<T> = Box<dyn FnOnce(T) + Send>;
-/// Reads the state, once it may: sends its own answer to whoever waits.
-pub(crate) type Query = Box<dyn FnOnce(Result<&Strong, Failure>) + Send>;
-/// Looks whether what it waits for has come, and answers if so; asked for the last time, it answers in any case.
-pub(crate) type Watch = Box<dyn FnMut(&Host, bool) -> bool + Send>;
-/// Does something at once; what it returns answers whoever waits, when all that the batch led to is saved.
-pub(crate) type Act = Box<dyn FnOnce(Option<(&mut Host, &mut Out)>) -> Then + Send>;
-/// See [`Act`].
-pub(crate) type Then = Box<dyn FnOnce(bool) + Send>;
-/// Starts a call of a register.
-pub(crate) type RegisterCall = Box<dyn FnOnce(&mut Register, RequestId, &mut Out) + Send>;
-/// Who waits for a register.
-pub(super) type RegisterReply = SyncSender<Result<register::Done, register::Failure>>;
-
-/// What reaches the driver.
-pub(crate) enum Input {
-    /// A client's command for the services; `keyed` if it carries a request id.
-    Command { command: Vec<u8>, keyed: bool, deadline_ticks: u64, reply: Answering<Result<Reply, Failure>> },
-    /// An administrator changes the members.
-    Change { change: Change, deadline_ticks: u64, reply: Answering<Result<Reply, Failure>> },
-    /// A client reads: the newest state within so many ticks, or without a deadline the state that is here.
-    Query { query: Query, deadline_ticks: Option<u64> },
-    /// A client waits for the state to change.
-    Watch { watch: Watch, deadline_ticks: u64 },
-    /// A client does something that needs nobody else, or looks.
-    Act { act: Act, changes: bool },
-    /// A client reads or writes a register.
-    Register { call: RegisterCall, reply: RegisterReply },
-    /// Hold an election here.
-    Elect { reply: SyncSender<()> },
-    /// Something about overlays.
-    Overlay(OverlayInput),
-    /// A peer's process has ended.
-    Disconnected(NodeId),
-    /// The snapshot that was due has been encoded.
-    Encoded(Ready),
-    /// A call: a peer's or a guest's message, whose sender waits for what this node answers.
-    Call { sender: Sender, message: Message, clock: Option<Stamp>, reply: SyncSender<Reaction> },
-    /// What came back from a peer, or was let go by a gate.
-    Arrived(Vec<Arrival>),
-    /// A client proposes.
-    Propose { wish: Wish, reply: SyncSender<Outcome> },
-    /// A client asks what is known of an instance.
-    Decided { instance: Instance, reply: SyncSender<Option<Remembered>> },
-    /// Something waits in the intake.
-    Waiting,
-    /// Forget everything; answers the new generation, or nothing if there is no room to save that it has begun.
-    Restart { reply: SyncSender<Option<u64>> },
-    /// A client asks how the node is, and about at most so many instances from this one on.
-    Status { from: Option<Instance>, limit: usize, reply: SyncSender<Snapshot> },
-    /// No more inputs will be answered: write and end.
-    Stop,
-}
-
-/// A message that was sent to this node.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) sender: Sender,
-    pub(crate) message: Message,
-    /// Its sender's clocks at the send; absent if it says none.
-    pub(crate) clock: Option<Stamp>,
-}
-
-/// A client's proposal, before it has a name: see [`Proposal`].
-#[derive(Debug)]
-pub(crate) struct Wish {
-    pub(crate) instance: Instance,
-    pub(crate) value: Value,
-    pub(crate) deadline_ticks: u64,
-    pub(crate) impatient: u32,
-    pub(crate) ballot_ticks: Option<u64>,
-}
-
-/// What a message led to at its receiver, for the sender that waits.
-#[derive(Debug)]
-pub(crate) struct Reaction {
-    /// The receiver's generation.
-    pub(crate) generation: u64,
-    /// The receiver's clocks.
-    pub(crate) clock: Stamp,
-    /// The message addressed to the sender, if there was one.
-    pub(crate) message: Option<Message>,
-    /// Why the message was dropped, if it was.
-    pub(crate) ignored: Option<&'static str>,
-    /// What the link to the sender does to all this.
-    pub(crate) fate: Fate,
-}
-
-/// What follows from a batch, in order.
-pub(super) enum Action {
-    Save(Record),
-    Note(Record),
-    Send(Outgoing),
-    React(NodeId, SyncSender<Reaction>, Reaction),
-    Answer(SyncSender<Outcome>, Outcome),
-    Tell(SyncSender<Option<Remembered>>, Instance, Option<Remembered>),
-    Restarted(SyncSender<Option<u64>>, u64),
-    Write(Task),
-    /// With the slot of the entry, as [`Event::Replied`] has it.
-    Reply(Answering<Result<Reply, Failure>>, Result<Reply, Failure>, Option<u64>),
-    Read(Query, Result<(), Failure>),
-    /// Reads the state that is here, whatever it is.
-    Look(Query),
-    Then(Then),
-    Finish(RegisterReply, Result<register::Done, register::Failure>),
-    Found(SyncSender<OverlayOutcome>, OverlayOutcome),
-}
-
 pub(super) struct Driver {
     pub(super) host: Host,
     pub(super) store: Box<dyn Store>,
     inbox: Receiver<Input>,
     intake: Arc<Intake>,
     pub(super) peers: Arc<Peers>,
-    scribe: Scribe,
+    pub(super) scribe: Scribe,
     encoder: Encoder,
     /// The clients that wait for an outcome.
     clients: BTreeMap<RequestId, SyncSender<Outcome>>,
@@ -188,8 +76,8 @@ pub(super) struct Driver {
     pub(super) actions: Vec<Action>,
     /// Records to be written, and files that follow them: notes wait here for an occasion.
     pub(super) records: Vec<Record>,
-    tasks: Vec<Task>,
-    counters: Counters,
+    pub(super) tasks: Vec<Task>,
+    pub(super) counters: Counters,
     /// The last leader that was known.
     leader: Option<(NodeId, Ballot)>,
 }
@@ -443,7 +331,7 @@ impl Driver {
     }
 
     /// A message comes in: the clocks go on from its sender's.
-    fn receive(&mut self, arrival: Arrival, reply: Option<SyncSender<Reaction>>) {
+    fn receive(&mut self, arrival: Arrival, reply: Option<Answering<Reaction>>) {
         let Arrival { sender, message, clock } = arrival;
         self.counters.messages_in += 1;
         match &clock {
@@ -489,7 +377,7 @@ impl Driver {
     /// the node sends to itself becomes an input, at once.
     pub(super) fn collect(
         &mut self,
-        mut caller: Option<(NodeId, SyncSender<Reaction>)>,
+        mut caller: Option<(NodeId, Answering<Reaction>)>,
         restart: Option<SyncSender<Option<u64>>>,
     ) {
         let me = self.host.id();
@@ -680,7 +568,7 @@ impl Driver {
                 if let (Fate::Lost, Some(message)) = (fate, &reaction.message) {
                     self.witness.lost(self.host.id(), &reaction.clock, to, message);
                 }
-                _ = caller.send(Reaction { fate, ..reaction });
+                caller(Reaction { fate, ..reaction });
             }
             Action::Tell(client, _, known) => _ = client.send(known),
             Action::Restarted(client, generation) => restarts.push((client, generation)),
@@ -697,35 +585,6 @@ impl Driver {
     pub(super) fn read(&self, query: Query, result: Result<(), Failure>) {
         if let Some(strong) = self.host.strong() {
             query(result.map(|()| strong));
-        }
-    }
-
-    pub(super) fn snapshot(&self, from: Option<&Instance>, limit: usize) -> Snapshot {
-        let paxos = self.host.paxos();
-        let all = paxos.instances();
-        let first = from.cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
-        let instances = all.range((first, std::ops::Bound::Unbounded)).take(limit);
-        Snapshot {
-            generation: self.host.generation(),
-            instances: instances
-                .map(|(instance, state)| InstanceStatus {
-                    instance: instance.clone(),
-                    state: state.clone(),
-                    proposing: paxos.running_ballot(instance),
-                })
-                .collect(),
-            instances_total: all.len(),
-            decided_total: paxos.decided_count(),
-            ballots_running: paxos.running(),
-            disk: self.room.shown(),
-            files_pending: self.scribe.pending() + self.tasks.len(),
-            counters: self.counters,
-            members: self.host.strong().map_or_else(
-                || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
-                |strong| strong.log().membership().addresses().clone(),
-            ),
-            strong: self.host.strong().map(StrongStatus::of),
-            clock: self.clocks.now().clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use log::warn;
 
-use super::driver::Input;
+use super::input::Input;
 use crate::protocol::strong::snapshots::Due;
 use crate::protocol::types::NodeId;
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender as Inbox;
 
 use parking_lot::Mutex;
 
-use super::driver::Input;
+use super::input::Input;
 
 /// Calls of one kind that wait.
 pub(crate) struct Lane {

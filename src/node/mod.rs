@@ -15,6 +15,7 @@
 pub(crate) mod core;
 pub mod driver;
 mod encoder;
+pub(crate) mod input;
 mod intake;
 pub mod measure;
 pub(crate) mod overlay;
@@ -53,8 +54,9 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 use crate::web::Web;
 use core::Core;
-use driver::{Driver, Input};
+use driver::Driver;
 use encoder::Encoder;
+use input::Input;
 use intake::Intake;
 use scribe::Scribe;
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use log::warn;
 
-use super::driver::{Action, Driver, Input, Reaction};
+use super::driver::Driver;
+use super::input::{Action, Input, Reaction};
 
 use super::overlay::Clients;
 use crate::lab::links::Fate;
@@ -86,7 +87,7 @@ impl Driver {
     fn withhold(&self, action: Action, reached: u64) {
         let node = self.host.id();
         match action {
-            Action::React(_, caller, _) => _ = caller.send(self.silence()),
+            Action::React(_, caller, _) => caller(self.silence()),
             Action::Answer(client, Outcome::Chosen { ballot, attempts, .. }) => {
                 let alone = self.host.members().len() == 1;
                 let unknown = Outcome::Unknown { ballot, silent: Vec::new(), attempts };
@@ -117,7 +118,7 @@ impl Driver {
         let node = self.host.id();
         // Whoever asked may have gone.
         match input {
-            Input::Call { reply, .. } => _ = reply.send(self.silence()),
+            Input::Call { reply, .. } => reply(self.silence()),
             Input::Propose { reply, .. } => _ = reply.send(Outcome::NoRoom),
             Input::Restart { reply } => _ = reply.send(None),
             Input::Decided { instance, reply } => _ = reply.send(self.host.paxos().remembered(&instance).cloned()),

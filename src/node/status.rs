@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::driver::Driver;
 use super::measure::Histogram;
 use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
@@ -36,6 +37,38 @@ pub struct Snapshot {
     pub strong: Option<StrongStatus>,
     /// The logical clocks.
     pub clock: Stamp,
+}
+
+impl Driver {
+    /// The state now, with at most `limit` instances from this one on.
+    pub(super) fn snapshot(&self, from: Option<&Instance>, limit: usize) -> Snapshot {
+        let paxos = self.host.paxos();
+        let all = paxos.instances();
+        let first = from.cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
+        let instances = all.range((first, std::ops::Bound::Unbounded)).take(limit);
+        Snapshot {
+            generation: self.host.generation(),
+            instances: instances
+                .map(|(instance, state)| InstanceStatus {
+                    instance: instance.clone(),
+                    state: state.clone(),
+                    proposing: paxos.running_ballot(instance),
+                })
+                .collect(),
+            instances_total: all.len(),
+            decided_total: paxos.decided_count(),
+            ballots_running: paxos.running(),
+            disk: self.room.shown(),
+            files_pending: self.scribe.pending() + self.tasks.len(),
+            counters: self.counters,
+            members: self.host.strong().map_or_else(
+                || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
+                |strong| strong.log().membership().addresses().clone(),
+            ),
+            strong: self.host.strong().map(StrongStatus::of),
+            clock: self.clocks.now().clone(),
+        }
+    }
 }
 
 /// How a node's election, log and services are.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::driver::{Driver, Input};
+use super::driver::Driver;
 use super::encoder::Encoder;
+use super::input::Input;
 use super::intake::Intake;
 use super::scribe::Scribe;
 use crate::lab::trace::ring::Ring;

@@ -397,6 +397,17 @@ pub(super) enum Request {
     Overlay(overlay::Request),
 }
 
+impl Request {
+    /// Whether the driver's answer is all that the caller waits for.
+    pub(super) fn needs_no_thread(&self) -> bool {
+        match self {
+            Self::Message { .. } => true,
+            Self::Strong(request) => request.needs_no_thread(),
+            _ => false,
+        }
+    }
+}
+
 /// The last argument of `propose`.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

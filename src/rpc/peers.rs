@@ -23,7 +23,7 @@ use crate::lab::gates::Gates;
 use crate::lab::links::{Fate, Late, Links};
 use crate::lab::trace::Kind as Happening;
 use crate::lab::trace::ring::{MessageId, Ring};
-use crate::node::driver::{Arrival, Input};
+use crate::node::input::{Arrival, Input};
 use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
 use crate::protocol::types::NodeId;

@@ -1,17 +1,18 @@
 //! Calls for which no thread waits.
 //!
-//! Most calls to the log's services need their connection's thread only until the driver has them. The driver itself
-//! puts what came of them into words, and sends it: waking a thread for that cost more than the rest of an answer.
+//! Messages and most calls to the log's services need their connection's thread only until the driver has them. The
+//! driver itself puts what came of them into words, and sends it: waking a thread for that cost more than the rest of an
+//! answer.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use log::error;
+use serde::Serialize;
 
 use super::door::{Promise, Reply};
 use super::service::{cannot_encode, stopped};
-use super::strong::answers::Answer;
 use crate::node::core::Core;
 use crate::xmlrpc::{self, Fault};
 
@@ -31,8 +32,13 @@ impl Call {
         &self.core
     }
 
+    /// Answers with a fault.
+    pub(crate) fn refuse(self, fault: Fault) {
+        self.answer(|_| Err::<(), _>(fault));
+    }
+
     /// Answers, without waiting for the client.
-    pub(crate) fn answer(mut self, outcome: impl FnOnce(&Core) -> Result<Answer, Fault>) {
+    pub(crate) fn answer<A: Serialize>(mut self, outcome: impl FnOnce(&Core) -> Result<A, Fault>) {
         let Some(promise) = self.promise.take() else { return };
         // Unwind safe: nothing of the call is looked at again, and the promise is kept in any case.
         let answered = panic::catch_unwind(AssertUnwindSafe(|| answer(promise, outcome(&self.core))));
@@ -46,12 +52,12 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if let Some(promise) = self.promise.take() {
-            answer(promise, Err(stopped()));
+            answer(promise, Err::<(), _>(stopped()));
         }
     }
 }
 
-fn answer(promise: Promise, outcome: Result<Answer, Fault>) {
+fn answer(promise: Promise, outcome: Result<impl Serialize, Fault>) {
     let mut out = Vec::with_capacity(512);
     let encoded = outcome.and_then(|answer| xmlrpc::to_response(&answer, &mut out).map_err(cannot_encode));
     if let Err(fault) = encoded {

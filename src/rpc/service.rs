@@ -25,11 +25,12 @@ use super::methods::{METHODS, Method, ProposeOptions, Request};
 use super::multicall::{self, OneCall};
 use super::peers::Kind;
 use super::validator1;
-use super::wire::{self, Answer, MAX_VALUE_BYTES};
+use super::wire::{self, Answer, MAX_VALUE_BYTES, Refusal};
 use super::{lab, overlay, promised, strong, text, weak};
 use crate::lab::links::Fate;
 use crate::node::core::Core;
-use crate::node::driver::{Reaction, TICK, Wish};
+use crate::node::driver::TICK;
+use crate::node::input::{Arrival, Reaction, Wish};
 use crate::node::status::{InstanceStatus, Snapshot};
 use crate::protocol::Message;
 use crate::protocol::durable::Remembered;
@@ -58,7 +59,7 @@ pub(crate) struct Service {
 /// A call that was started.
 enum Started {
     Ready(Result<Returned, Fault>),
-    Message { asked: Message, is_peer: bool, reaction: Receiver<Reaction> },
+    Message { refusal: Refusal, is_peer: bool, reaction: Receiver<Reaction> },
     Proposal { instance: Instance, value: Value, outcome: Receiver<Outcome> },
     Decided(Receiver<Option<Remembered>>),
     Restart(Receiver<Option<u64>>),
@@ -67,6 +68,13 @@ enum Started {
     Weak(weak::Started),
     Overlay(overlay::Started),
     GateWait { kind: Kind, to: NodeId, count: usize, timeout: Duration },
+}
+
+/// A message that may be handed to the driver.
+struct Heard {
+    said: Arrival,
+    refusal: Refusal,
+    is_peer: bool,
 }
 
 impl Service {
@@ -117,19 +125,34 @@ impl Service {
             let calls = multicall::read(call, &text, &self.limits, self.multicall.calls)?;
             return multicall::write(self.many(calls, grant), self.multicall.output_bytes, out).map(|()| None);
         }
-        let request = match call.params_seed(Arguments(method))? {
-            Request::Strong(request) if request.needs_no_thread() => {
-                self.permit(method, grant)?;
-                if let Some((promise, promised)) = promise() {
-                    strong::start_promised(promised::Call::new(&self.core, promise), request);
-                    return Ok(Some(promised));
-                }
-                Request::Strong(request)
+        let request = call.params_seed(Arguments(method))?;
+        if request.needs_no_thread() {
+            self.permit(method, grant)?;
+            if let Some((promise, promised)) = promise() {
+                self.start_promised(promised::Call::new(&self.core, promise), method, request, grant);
+                return Ok(Some(promised));
             }
-            request => request,
-        };
+        }
         let outcome = self.finish(self.start(method, request, grant))?;
         xmlrpc::to_response(&outcome, out).map_err(cannot_encode).map(|()| None)
+    }
+
+    /// Starts a call that is answered by whoever has its outcome.
+    fn start_promised(&self, call: promised::Call, method: &Method, request: Request, grant: Grant) {
+        match request {
+            Request::Strong(request) => strong::start_promised(call, request),
+            Request::Message { message, envelope } => match self.heard(message, envelope, grant) {
+                Ok(Heard { said, refusal, is_peer }) => {
+                    let answer = move |reaction| call.answer(|_| reacted(refusal, is_peer, reaction));
+                    self.core.message_then(said, Box::new(answer));
+                }
+                Err(fault) => call.refuse(fault),
+            },
+            request => {
+                let outcome = self.finish(self.start(method, request, grant));
+                call.answer(|_| outcome);
+            }
+        }
     }
 
     /// Starts all calls before it waits for any: the driver takes them in one batch.
@@ -163,10 +186,12 @@ impl Service {
         match request {
             Request::Propose { value, instance, options } => self.propose(value, instance, options),
             Request::Decided { instance } => Started::Decided(self.core.decided(instance)),
-            Request::Message { envelope: Some(_), .. } if !grant.is_node() => Started::Ready(Err(
-                FORBIDDEN.fault("forbidden: only nodes of the cluster speak as such; nothing was done")
-            )),
-            Request::Message { message, envelope } => self.message(message, envelope),
+            Request::Message { message, envelope } => match self.heard(message, envelope, grant) {
+                Ok(Heard { said, refusal, is_peer }) => {
+                    Started::Message { refusal, is_peer, reaction: self.core.message(said) }
+                }
+                Err(fault) => Started::Ready(Err(fault)),
+            },
             Request::Strong(request) => match strong::start(&self.core, request) {
                 Ok(started) => Started::Strong(started),
                 Err(fault) => Started::Ready(Err(fault)),
@@ -286,38 +311,41 @@ impl Service {
         Started::Proposal { instance, value, outcome }
     }
 
-    fn message(&self, message: Message, envelope: Option<wire::Envelope>) -> Started {
+    /// Whether this node hears such a message, from whoever sent it.
+    fn heard(&self, message: Message, envelope: Option<wire::Envelope>, grant: Grant) -> Result<Heard, Fault> {
+        if envelope.is_some() && !grant.is_node() {
+            return Err(FORBIDDEN.fault("forbidden: only nodes of the cluster speak as such; nothing was done"));
+        }
         let value = match &message {
             Message::Paxos(paxos::Message::Accept { value, .. } | paxos::Message::Commit { value, .. }) => Some(value),
             _ => None,
         };
         if value.is_some_and(|value| value.as_str().len() > MAX_VALUE_BYTES) {
             let text = format!("the value is larger than {MAX_VALUE_BYTES} bytes; nothing was done");
-            return Started::Ready(Err(TOO_LARGE.fault(text)));
+            return Err(TOO_LARGE.fault(text));
         }
         let is_peer = envelope.is_some();
         let sender = match &envelope {
             Some(envelope) if envelope.to != self.core.id => {
                 let text = format!("the message is for {}, and this is {}", envelope.to, self.core.id);
-                return Started::Ready(Err(IGNORED.fault(text)));
+                return Err(IGNORED.fault(text));
             }
             Some(envelope) => envelope.sender(),
             None if self.core.lab => Sender::GUEST,
             None => {
                 let text = format!("guests may speak to lab nodes only, and {} was started for service", self.core.id);
-                return Started::Ready(Err(NOT_A_LAB.fault(text)));
+                return Err(NOT_A_LAB.fault(text));
             }
         };
-        let clock = envelope.and_then(|envelope| envelope.clock);
-        let reaction = self.core.message(sender, message.clone(), clock);
-        Started::Message { asked: message, is_peer, reaction }
+        let (clock, refusal) = (envelope.and_then(|envelope| envelope.clock), wire::refusal(&message));
+        Ok(Heard { said: Arrival { sender, message, clock }, refusal, is_peer })
     }
 
     fn finish(&self, started: Started) -> Result<Returned, Fault> {
         match started {
             Started::Ready(result) => result,
-            Started::Message { asked, is_peer, reaction } => {
-                reacted(&asked, is_peer, wait(reaction)?).map(Returned::Acceptor)
+            Started::Message { refusal, is_peer, reaction } => {
+                reacted(refusal, is_peer, wait(reaction)?).map(Returned::Acceptor)
             }
             Started::Proposal { instance, value, outcome } => self.proposed(instance, &value, wait(outcome)?),
             Started::Decided(remembered) => {
@@ -442,13 +470,13 @@ fn instance_row(status: InstanceStatus) -> InstanceRow {
 }
 
 /// What a message led to. A guest hears a fault when it was ignored; a peer hears the generation, and goes on.
-fn reacted(asked: &Message, is_peer: bool, reaction: Reaction) -> Result<Answer, Fault> {
+fn reacted(refusal: Refusal, is_peer: bool, reaction: Reaction) -> Result<Answer, Fault> {
     if let (None, Some(reason), false) = (&reaction.message, reaction.ignored, is_peer) {
         return Err(IGNORED.fault(format!("ignored: {reason}; nothing was changed")));
     }
     let mut answer = reaction.message.as_ref().map(wire::answer).unwrap_or_default();
     if reaction.ignored.is_none() {
-        wire::refused_by(asked, &mut answer);
+        refusal(&mut answer);
     }
     if is_peer {
         answer.generation = Some(reaction.generation);

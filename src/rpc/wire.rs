@@ -174,14 +174,16 @@ pub(super) fn understand(asked: &Message, answer: Answer) -> Option<Message> {
     Some(message.into())
 }
 
-/// Marks a refusal as the answer of the method that was called.
-pub(super) fn refused_by(asked: &Message, answer: &mut Answer) {
-    let Message::Paxos(asked) = asked else { return };
+/// What is missing of an answer to a message, if its acceptor refused: the member that says so.
+pub(super) type Refusal = fn(&mut Answer);
+
+/// How the answer of the method that was called says no.
+pub(super) const fn refusal(asked: &Message) -> Refusal {
     match asked {
-        paxos::Message::Prepare { .. } => _ = answer.promised.get_or_insert(false),
-        paxos::Message::Accept { .. } => _ = answer.accepted.get_or_insert(false),
-        paxos::Message::Commit { .. } => _ = answer.committed.get_or_insert(false),
-        _ => {}
+        Message::Paxos(paxos::Message::Prepare { .. }) => |answer| _ = answer.promised.get_or_insert(false),
+        Message::Paxos(paxos::Message::Accept { .. }) => |answer| _ = answer.accepted.get_or_insert(false),
+        Message::Paxos(paxos::Message::Commit { .. }) => |answer| _ = answer.committed.get_or_insert(false),
+        _ => |_| {},
     }
 }
 

@@ -92,17 +92,17 @@ pub(in crate::rpc) fn start_promised(call: Call, request: Request) {
                     Box::new(move |result| call.answer(|core| wrote(core, result))),
                 );
             }
-            Err(fault) => call.answer(|_| Err(fault)),
+            Err(fault) => call.refuse(fault),
         },
         Request::Read(read, options) => match patience(&options) {
             Ok((deadline, local)) => {
                 let look = move |strong: &Strong| look(strong, &read, &options, local);
                 core.query_then(deadline, Box::new(move |strong| call.answer(|core| was_read(core, strong.map(look)))));
             }
-            Err(fault) => call.answer(|_| Err(fault)),
+            Err(fault) => call.refuse(fault),
         },
         request => {
-            call.answer(|_| Err(Fault { code: -32603, string: format!("a thread must wait for {request:?}") }));
+            call.refuse(Fault { code: -32603, string: format!("a thread must wait for {request:?}") });
         }
     }
 }
