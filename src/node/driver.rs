@@ -724,6 +724,7 @@ impl Driver {
                 || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
                 |strong| strong.log().membership().addresses().clone(),
             ),
+            founders: self.host.members().iter().filter(|_| self.host.decides()).collect(),
             strong: self.host.strong().map(StrongStatus::of),
             clock: self.clocks.now().clone(),
         }

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// The members, by the log, and where they listen.
     pub members: BTreeMap<NodeId, Arc<str>>,
+    /// Those who founded the cluster, in order: they decide single values. Nobody, in a node that joined.
+    pub founders: Vec<NodeId>,
     /// The replicated log; absent in a node that has none.
     pub strong: Option<StrongStatus>,
     /// The logical clocks.
