@@ -62,11 +62,10 @@ impl Cluster {
         }
         self.present = ports(status.members.iter().map(|member| member.node)).collect();
         self.joining.retain(|port| !self.present.contains(port));
-        let Self { present, founders, joining, .. } = self;
-        let gone: Vec<(Port, Member)> = self
-            .nodes
-            .extract_if(.., |port, _| ![&*present, &*founders, &*joining].iter().any(|stay| stay.contains(port)))
-            .collect();
+        let stays = |port: &Port| [&self.present, &self.founders, &self.joining].iter().any(|set| set.contains(port));
+        let gone: Vec<Port> = self.nodes.keys().copied().filter(|port| !stays(port)).collect();
+        let gone: Vec<(Port, Member)> =
+            gone.into_iter().filter_map(|port| Some((port, self.nodes.remove(&port)?))).collect();
         let ran = gone.iter().filter(|(_, member)| member.process.is_some()).map(|(port, _)| *port).collect();
         end(gone);
         ran

@@ -45,7 +45,7 @@ impl Lab {
     pub(super) fn remove_member(&mut self, node: Port) -> Status {
         let status = self.change_members("cluster.remove", &(node.number(),));
         if status == Status::Done && self.cluster.is_own() && self.cluster.founders().contains(&node) {
-            self.console.tell(format!("It runs on, if it is up: it founded the cluster, and decides single values."));
+            self.console.tell("It runs on, if it is up: it founded the cluster, and decides single values.");
         }
         status
     }

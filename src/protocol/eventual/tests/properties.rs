@@ -98,9 +98,8 @@ fn disturb(world: &mut World, deleted: &mut BTreeSet<Stamp>, (kind, at, what): (
         (3, _) => world.heal(),
         (4, _) => (0..what % 64).for_each(|_| world.tick()),
         (5, Some(id)) => {
-            if world.act(at, |board, out| board.delete(id, out)).is_ok() {
-                deleted.insert(id);
-            }
+            let done = world.act(at, |board, out| board.delete(id, out));
+            deleted.extend(done.is_ok().then_some(id));
         }
         (6, Some(id)) => _ = world.act(at, |board, out| board.modify(id, &what.to_string(), out)),
         // A log has other members, by one node; the others may not know yet.
