@@ -344,11 +344,10 @@ fn page(port: u16) -> String {
 /// Waits until the page of a node has all of these, and gives it.
 #[track_caller]
 fn until_page(port: u16, parts: &[&str]) -> String {
-    let found = until("a page with all that", || {
+    until("a page with all that", || {
         let page = page(port);
         parts.iter().all(|part| page.contains(part)).then_some(page)
-    });
-    found
+    })
 }
 
 #[test]
