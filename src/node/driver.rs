@@ -705,6 +705,8 @@ impl Driver {
         let all = paxos.instances();
         let first = from.cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
         let instances = all.range((first, std::ops::Bound::Unbounded)).take(limit);
+        // What this very batch has decided is seen below, so its files are counted too.
+        let just_decided = self.actions.iter().filter(|action| matches!(action, Action::Write(_))).count();
         Snapshot {
             generation: self.host.generation(),
             instances: instances
@@ -718,7 +720,7 @@ impl Driver {
             decided_total: paxos.decided_count(),
             ballots_running: paxos.running(),
             disk: self.room.shown(),
-            files_pending: self.scribe.pending() + self.tasks.len(),
+            files_pending: self.scribe.pending() + self.tasks.len() + just_decided,
             counters: self.counters,
             members: self.host.strong().map_or_else(
                 || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
