@@ -1,6 +1,8 @@
 //! The nodes that the shell speaks to: its own child processes, or ones that run already.
 
-use std::collections::BTreeMap;
+mod members;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::{SocketAddr, TcpStream};
@@ -61,6 +63,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    fn at(address: &str, calling: &Calling) -> Self {
+        let within = |timeout| Client::calling(address, &Calling { timeout, ..calling.clone() });
+        let (client, quick, service) = (within(TIMEOUT), within(QUICK_TIMEOUT), within(SERVICE_TIMEOUT));
+        Self { address: address.to_owned(), client, quick, service, process: None, paused: false }
+    }
+
     /// Whether it was told to stand still, so that it cannot answer.
     pub(crate) const fn is_paused(&self) -> bool {
         self.paused
@@ -69,7 +77,18 @@ impl Member {
 
 /// All nodes, by port.
 pub(crate) struct Cluster {
-    members: BTreeMap<Port, Member>,
+    /// The members, and founders that are members no more.
+    nodes: BTreeMap<Port, Member>,
+    /// The members, by the log.
+    present: BTreeSet<Port>,
+    /// Who founded the cluster, and decides single values.
+    founders: BTreeSet<Port>,
+    /// Nodes of this shell's that may yet become members.
+    joining: BTreeSet<Port>,
+    /// As of which generation and entry of the log this is so, and who said so.
+    known: (u64, u64),
+    told_by: Option<Port>,
+    calling: Calling,
     /// Where the nodes keep their state, if they are children of this process.
     data: Option<PathBuf>,
     /// What its own nodes are started for.
@@ -104,7 +123,6 @@ impl Cluster {
     /// A running cluster, of which one node is known.
     pub(crate) fn connect(address: &str, calling: &Calling) -> Result<Self, ClusterError> {
         let quick = Calling { timeout: QUICK_TIMEOUT, ..calling.clone() };
-        let service = Calling { timeout: SERVICE_TIMEOUT, ..calling.clone() };
         let status: NodeStatus = Client::calling(address, &quick)
             .call("status", &())
             .map_err(|source| ClusterError::NoNode { address: address.to_owned(), source: Box::new(source) })?;
@@ -112,32 +130,34 @@ impl Cluster {
             let port = Port::new(member.node.number()).ok_or_else(|| {
                 ClusterError::NotOurs(format!("node id {} is above 65535, which this shell cannot name", member.node))
             })?;
-            let (client, quick) = (Client::calling(&member.address, calling), Client::calling(&member.address, &quick));
-            let service = Client::calling(&member.address, &service);
-            Ok((port, Member { client, quick, service, address: member.address, process: None, paused: false }))
+            Ok((port, Member::at(&member.address, calling)))
         };
-        Ok(Self {
-            members: status.members.into_iter().map(member).collect::<Result<_, _>>()?,
-            data: None,
-            mode: Mode::Lab,
-        })
+        let nodes = status.members.into_iter().map(member).collect::<Result<_, _>>()?;
+        let mut cluster = Self::of(nodes, calling.clone(), Mode::Lab);
+        cluster.look_again();
+        Ok(cluster)
+    }
+
+    fn of(nodes: BTreeMap<Port, Member>, calling: Calling, mode: Mode) -> Self {
+        let founders: BTreeSet<Port> = nodes.keys().copied().collect();
+        let (present, joining) = (founders.clone(), BTreeSet::new());
+        Self { nodes, present, founders, joining, known: (0, 0), told_by: None, calling, data: None, mode }
     }
 
     /// Starts the nodes as child processes, and waits until all answer.
     pub(crate) fn start(ports: &[Port], data: &Path, mode: Mode) -> Result<Self, ClusterError> {
-        let member = |&port: &Port| {
-            let address = address_of(port);
-            let (client, quick) = (Client::new(&address, TIMEOUT), Client::new(&address, QUICK_TIMEOUT));
-            let service = Client::new(&address, SERVICE_TIMEOUT);
-            (port, Member { client, quick, service, address, process: None, paused: false })
-        };
-        let mut cluster = Self { members: ports.iter().map(member).collect(), data: Some(data.to_owned()), mode };
+        let calling = Calling::plain(TIMEOUT);
+        let nodes = ports.iter().map(|&port| (port, Member::at(&address_of(port), &calling))).collect();
+        let mut cluster = Self::of(nodes, calling, mode);
+        cluster.data = Some(data.to_owned());
         for &port in ports {
             cluster.spawn(port)?;
         }
         for &port in ports {
             cluster.wait_until_up(port)?;
         }
+        cluster.look_again();
+        cluster.start_joined()?;
         Ok(cluster)
     }
 
@@ -151,16 +171,28 @@ impl Cluster {
         self.data.as_deref()
     }
 
+    /// The members, by the log, as far as is known.
     pub(crate) fn ports(&self) -> Vec<Port> {
-        self.members.keys().copied().collect()
+        self.present.iter().copied().collect()
     }
 
+    /// Who founded the cluster: they decide single values and keep the registers, members still or not.
+    pub(crate) fn founders(&self) -> Vec<Port> {
+        self.founders.iter().copied().collect()
+    }
+
+    /// The members, and founders that are members no more.
+    pub(crate) fn all_ports(&self) -> Vec<Port> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// One of these nodes.
     pub(crate) fn member(&self, port: Port) -> Option<&Member> {
-        self.members.get(&port)
+        self.nodes.get(&port)
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = (Port, &Member)> {
-        self.members.iter().map(|(port, member)| (*port, member))
+        self.present.iter().filter_map(|port| Some((*port, self.nodes.get(port)?)))
     }
 
     /// Kills a node as a crash would: at once, with whatever it was doing.
@@ -204,13 +236,13 @@ impl Cluster {
 
     /// Whether a node of ours was told to stand still.
     pub(crate) fn is_paused(&self, port: Port) -> bool {
-        self.members.get(&port).is_some_and(Member::is_paused)
+        self.nodes.get(&port).is_some_and(Member::is_paused)
     }
 
     /// Nodes of ours that have ended although nobody asked them to.
     pub(crate) fn reap(&mut self) -> Vec<Port> {
         let mut ended = Vec::new();
-        for (port, member) in &mut self.members {
+        for (port, member) in &mut self.nodes {
             if let Some(process) = &mut member.process
                 && let Ok(Some(status)) = process.try_wait()
             {
@@ -227,8 +259,12 @@ impl Cluster {
             let text = "these nodes were not started by this shell, so it does not stop or start them".to_owned();
             return Err(ClusterError::NotOurs(text));
         }
+        if self.nodes.contains_key(&port) && !self.runs(port) {
+            let text = format!("node {port} was not started by this shell, so it does not stop or start it");
+            return Err(ClusterError::NotOurs(text));
+        }
         let unknown = || ClusterError::NotOurs(format!("there is no node {port} in this cluster"));
-        self.members.get_mut(&port).ok_or_else(unknown)
+        self.nodes.get_mut(&port).ok_or_else(unknown)
     }
 
     fn spawn(&mut self, port: Port) -> Result<(), ClusterError> {
@@ -248,15 +284,21 @@ impl Cluster {
             command.arg("--lab");
         }
         command.args(["--listen", &address_of(port)]).arg("--data").arg(&dir);
-        for other in self.members.keys() {
-            command.arg("--member").arg(format!("{other}={}", address_of(*other)));
+        let others = if self.founders.contains(&port) {
+            &self.founders
+        } else {
+            command.arg("--join");
+            &self.present
+        };
+        for (other, member) in others.iter().filter_map(|other| Some((other, self.nodes.get(other)?))) {
+            command.arg("--member").arg(format!("{other}={}", member.address));
         }
         // A group of its own: Ctrl-C at the terminal is meant for the shell. The pipe ends with the shell, however that
         // ends, and the node with the pipe.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         let process = command.spawn().map_err(io(format!("starting node {port}")))?;
         info!("node {port} is process {}", process.id());
-        if let Some(member) = self.members.get_mut(&port) {
+        if let Some(member) = self.nodes.get_mut(&port) {
             member.process = Some(process);
         }
         Ok(())
@@ -264,7 +306,7 @@ impl Cluster {
 
     fn wait_until_up(&mut self, port: Port) -> Result<(), ClusterError> {
         let data = self.data.clone();
-        let Some(member) = self.members.get_mut(&port) else { return Ok(()) };
+        let Some(member) = self.nodes.get_mut(&port) else { return Ok(()) };
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let answer: Result<Version, _> = member.quick.call("synod.version", &());
@@ -293,31 +335,8 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// Asks all nodes to stop at once, then waits for each.
     fn drop(&mut self) {
-        // One that stands still would not notice.
-        let paused = self.members.values().filter(|member| member.paused).filter_map(|member| member.process.as_ref());
-        for process in paused {
-            if let Err(error) = kill_process(Pid::from_child(process), Signal::CONT) {
-                debug!("a node that stands still cannot be woken: {error}");
-            }
-        }
-        let mut processes: Vec<(Port, Child)> =
-            self.members.iter_mut().filter_map(|(port, member)| Some((*port, member.process.take()?))).collect();
-        for (_, process) in &mut processes {
-            drop(process.stdin.take());
-        }
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        for (port, mut process) in processes {
-            while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
-                thread::sleep(POLL);
-            }
-            if matches!(process.try_wait(), Ok(None)) {
-                warn!("node {port} does not stop by itself, and is killed");
-                _ = process.kill();
-                _ = process.wait();
-            }
-        }
+        members::end(std::mem::take(&mut self.nodes).into_iter().collect());
     }
 }
 

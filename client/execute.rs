@@ -48,6 +48,7 @@ impl Executor for Lab {
             self.note_death(port);
             self.console.error(&format!("node {port} has ended by itself; 'start {port}' starts it again"));
         }
+        self.follow_members();
         self.note_run(command);
         let status = match command {
             Command::Set { value, on } => self.set(value, *on),
@@ -149,6 +150,7 @@ impl Lab {
             self.console.error("unavailable: no node answers; nothing was reset");
             return Status::Unavailable;
         }
+        self.follow_members();
         if !self.wait_for_one_generation() {
             self.console.error("the nodes did not agree on a generation in time; 'status' shows them; try again");
             return Status::Unknown;
@@ -247,9 +249,27 @@ impl Lab {
         self.ask_all(|member| member.quick.call("status", &(&Instance::default(),)))
     }
 
-    /// Asks all nodes at once; the answers come in the order of the ports.
+    /// The same of those who decide single values.
+    pub(crate) fn statuses_of_founders(&self) -> Vec<(Port, Result<NodeStatus, CallError>)> {
+        self.ask_each(&self.cluster.founders(), |member| member.quick.call("status", &(&Instance::default(),)))
+    }
+
+    /// Goes by who the members are now.
+    pub(crate) fn follow_members(&mut self) {
+        for port in self.cluster.look_again() {
+            self.console.say(format!("Node {port} is no member any more, and is stopped. What it had is on its disk."));
+        }
+        self.caller.meet(&self.cluster);
+    }
+
+    /// Asks all members at once; the answers come in the order of the ports.
     pub(crate) fn ask_all<T: Send>(&self, ask: impl Fn(&Member) -> T + Sync) -> Vec<(Port, T)> {
-        let members: Vec<_> = self.cluster.members().collect();
+        self.ask_each(&self.cluster.ports(), ask)
+    }
+
+    /// Asks these nodes at once.
+    pub(crate) fn ask_each<T: Send>(&self, ports: &[Port], ask: impl Fn(&Member) -> T + Sync) -> Vec<(Port, T)> {
+        let members: Vec<_> = ports.iter().filter_map(|&port| Some((port, self.cluster.member(port)?))).collect();
         self.pool.install(|| members.par_iter().map(|(port, member)| (*port, ask(member))).collect())
     }
 

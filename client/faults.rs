@@ -271,7 +271,8 @@ impl Lab {
 
     /// What a race cannot be played with: the link with which something is wrong, if there is one.
     pub(crate) fn broken_link(&self) -> Option<String> {
-        let lists = self.ask_all(|member| member.quick.call::<_, Vec<LinkRow>>("lab.link.list", &()));
+        let lists = self
+            .ask_each(&self.cluster.all_ports(), |member| member.quick.call::<_, Vec<LinkRow>>("lab.link.list", &()));
         lists.into_iter().find_map(|(port, links)| {
             let link = links.ok()?.into_iter().next()?;
             Some(format!("{port} → {}: {}", link.to, wrong(&link)))

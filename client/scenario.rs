@@ -34,6 +34,12 @@ pub(crate) fn run(
         if lab.cluster.member(port).is_none() {
             return lab.no_such_node(port);
         }
+        if !lab.cluster.founders().contains(&port) {
+            lab.console.error(&format!(
+                "{port} joined later, and is no acceptor: a race takes nodes that founded the cluster"
+            ));
+            return Status::Refused;
+        }
     }
     // Dropping the stage opens all gates again, however the race ends.
     let mut stage = Stage::new(lab, p1, p2, v1, v2);

@@ -178,7 +178,7 @@ impl Lab {
     }
 
     fn fetch_all(&mut self, mut parts: Vec<Part>, since: impl Fn(&Self, Port) -> u64) -> Result<Trace, Status> {
-        let ports = self.cluster.ports();
+        let ports = self.cluster.all_ports();
         for &port in &ports {
             parts.extend(self.fetch(port, since(self, port)));
         }
@@ -313,7 +313,7 @@ impl Lab {
     /// What a question is answered by: the last run, or if that decided nothing, all that is kept.
     fn last_story(&mut self) -> Option<Trace> {
         let ended = self.seeing.ended[self.seeing.ended_mark..].to_vec();
-        let ports = self.cluster.ports();
+        let ports = self.cluster.all_ports();
         let all = |lab: &Self, mut parts: Vec<Part>, since: &dyn Fn(Port) -> u64| {
             parts.extend(ports.iter().filter_map(|&port| lab.fetch(port, since(port))));
             merge(ports.iter().map(|port| port.number()).collect(), parts)

@@ -40,7 +40,7 @@ impl Lab {
             Service::Leader => Ok(self.leader()),
             Service::Members => self.list_members(),
             Service::AddMember { node, address } => Ok(self.add_member(*node, address.as_deref())),
-            Service::RemoveMember(node) => Ok(self.change_members("cluster.remove", &(node.number(),))),
+            Service::RemoveMember(node) => Ok(self.remove_member(*node)),
             Service::Create(name) => self.change_file("files.create", |options| (name, options)),
             Service::Append { name, line } => self.change_file("files.append", |options| (name, line, options)),
             Service::Delete(name) => self.change_file("files.delete", |options| (name, options)),

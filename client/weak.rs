@@ -148,7 +148,7 @@ impl Lab {
     }
 
     fn quorums(&mut self, sizes: Option<(u64, u64)>) -> Ended {
-        let answers = self.ask_all(|member| match sizes {
+        let answers = self.ask_each(&self.cluster.founders(), |member| match sizes {
             Some(sizes) => member.quick.call::<_, Quorum>("register.quorum", &sizes),
             None => member.quick.call::<_, Quorum>("register.quorum", &()),
         });

@@ -230,6 +230,8 @@ mod switch {
         ErasIgnored: "board: goes on being told everything although tombstones went meanwhile", Weak;
         UncoveredUntold: "board: keeps to itself what it shows and does not cover", Weak;
         LossForgiven: "board: is content with whoever tells it first of what it has lost", Weak;
+        FoundersForEver: "board: goes by the members that founded the cluster", Weak;
+        NewcomerWrites: "board: joins, and takes operations before it was told what there is", Weak;
         BoardUnsaved: "board: never saves an operation", Weak;
         BoardBeforeSave: "board: saves an operation after others have heard of it", Weak;
         ReadsDoNotWriteBack: "register: returns what it read without writing it back", Weak;

@@ -128,3 +128,22 @@ fn no_write_is_lost_or_doubled_with_the_leader() {
         assert!(gaps.len() == 2 && gaps.iter().all(|&gap| 0.0 < gap && gap <= worst), "{how}: {printed}");
     }
 }
+
+#[test]
+fn what_traces_cost_is_measured_in_turns() {
+    let nodes = Nodes::service(3);
+    let address = format!("127.0.0.1:{}", nodes.ports.first());
+    client(&nodes).call::<_, Json>("lab.trace.switch", &(false,)).unwrap();
+    let words = ["--connect", &address, "--trace-cost", "--seconds", "1", "--warm-up", "0", "--clients", "4", "--json"];
+    let ran = Ran::of(&mut synod(&words), "");
+    let printed: Json = serde_json::from_str(ran.good()[0]).unwrap();
+    for (values, count) in [("with", 24), ("without", 24), ("ratios", 12)] {
+        let values = printed[values].as_array().unwrap();
+        assert!(values.len() == count && values.iter().all(|value| value.as_f64().unwrap() > 0.0), "{printed}");
+    }
+    let [low, high] = [0, 1].map(|at| printed["ratio_quartiles"][at].as_f64().unwrap());
+    let ratio = printed["ratio"].as_f64().unwrap();
+    assert!(low <= ratio && ratio <= high, "{printed}");
+    assert!(printed["cpu"]["us_per_op_with"].as_f64().unwrap() > 0.0, "{printed}");
+    assert_eq!(printed["cpu"]["ratios"].as_array().unwrap().len(), 12, "{printed}");
+}

@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use synod::node::status::StrongStatus;
-use synod::rpc::answers::Version;
+use synod::rpc::answers::{Decided, Status, Version};
 use synod::rpc::client::{CallError, Client};
 use synod::rpc::faults::{BAD_OPTION, CHANGING, MEMBER, MEMBER_COUNT, NEWCOMER_SILENT, NO_MEMBER, UNAVAILABLE};
 use synod::rpc::strong::answers::{Got, MembersAnswer, Wrote};
 use synod::rpc::strong::{ReadOptions, WriteOptions};
 use tempfile::TempDir;
 
+use crate::support::http::{get, post};
 use crate::support::nodes::{address_of, fault};
 use crate::support::ports::Ports;
 use crate::support::process::Process;
@@ -28,14 +29,24 @@ use crate::support::{until, until_so};
 struct Cluster {
     ports: Ports,
     founders: usize,
+    lab: bool,
     dir: TempDir,
     nodes: Vec<Option<Process>>,
 }
 
 impl Cluster {
     fn found(founders: usize, all: u16) -> Self {
+        Self::of(founders, all, false)
+    }
+
+    /// The same for a lab.
+    fn lab(founders: usize, all: u16) -> Self {
+        Self::of(founders, all, true)
+    }
+
+    fn of(founders: usize, all: u16, lab: bool) -> Self {
         let nodes = (0..all).map(|_| None).collect();
-        let mut cluster = Self { ports: Ports::take(all), founders, dir: TempDir::new().unwrap(), nodes };
+        let mut cluster = Self { ports: Ports::take(all), founders, lab, dir: TempDir::new().unwrap(), nodes };
         (0..founders).for_each(|at| cluster.spawn(at));
         (0..founders).for_each(|at| cluster.wait_until_up(at));
         until_so("a leader", || cluster.call::<_, Wrote>(0, "kv.put", &("first", 0)).is_ok());
@@ -54,6 +65,9 @@ impl Cluster {
         }
         if at >= self.founders {
             command.arg("--join");
+        }
+        if self.lab {
+            command.arg("--lab");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         self.nodes[at] = Some(Process(command.spawn().unwrap()));
@@ -320,4 +334,156 @@ fn what_cannot_be_changed_is_refused_and_named() {
         assert!(lines[1..].iter().any(|line| line.contains(&format!("127.0.0.1:{node}"))), "{lines:?}");
     }
     cluster.all_say(&[1, 2]);
+}
+
+/// The page of a node, as a browser gets it.
+fn page(port: u16) -> String {
+    get(port, "/", &["Accept: text/html"]).body
+}
+
+/// Waits until the page of a node has all of these, and gives it.
+#[track_caller]
+fn until_page(port: u16, parts: &[&str]) -> String {
+    until("a page with all that", || {
+        let page = page(port);
+        parts.iter().all(|part| page.contains(part)).then_some(page)
+    })
+}
+
+#[test]
+fn the_page_shows_who_belongs_to_the_cluster_now() {
+    let mut cluster = Cluster::lab(5, 6);
+    let (first, sixth) = (cluster.ports.at(0), cluster.ports.at(5));
+    let (row, side) = (format!("data-key=\"{sixth}\""), format!("name=\"side-{sixth}\""));
+    let five = until_page(first, &["5 of 5 up, can lose 2 more"]);
+    assert!(!five.contains(&row) && !five.contains(&side), "{five}");
+    cluster.start(5);
+    // It is no member yet: it keeps no board, and says what to do.
+    let early = fault(cluster.call::<_, Written>(5, "board.eventual.post", &("early",)));
+    assert!(early.code == NO_MEMBER.code && early.string.contains("cluster.add"), "{early}");
+    assert_eq!(fault(cluster.call::<_, Vec<Entry>>(5, "board.eventual.list", &())).code, NO_MEMBER.code);
+    assert_eq!(post(first, "/eventual", "entry=before", &[]).status, 201);
+    cluster.add(0, 5);
+    // Its row, its fault button, and why it is no acceptor: on the page of another node, and on its own.
+    for at in [0, 5] {
+        let page = until_page(cluster.ports.at(at), &["6 of 6 up, can lose 2 more", &row, &side]);
+        assert!(page.contains("no acceptor: it joined later"), "{page}");
+        assert_eq!(page.contains("Propose here"), at == 0, "{page}");
+    }
+    // The forms reach it.
+    let cut = format!("do=cut&from={sixth}&to={first}");
+    assert_eq!(post(first, "/lab", &cut, &[]).status, 200);
+    until_page(first, &["1 links fail"]);
+    assert_eq!(post(first, "/lab", "do=heal", &[]).status, 200);
+    until_page(first, &["All links are whole"]);
+
+    // The eventual board is kept by all six.
+    let written =
+        until("the newcomer to be told", || cluster.call::<_, Written>(5, "board.eventual.post", &("now",)).ok());
+    assert!(written.id.ends_with(&format!(".{sixth}")), "{written:?}");
+    let texts = |at| -> Vec<String> {
+        let entries: Vec<Entry> = cluster.call(at, "board.eventual.list", &()).unwrap();
+        entries.into_iter().map(|entry| entry.text).collect()
+    };
+    for at in 0..6 {
+        until_so("the boards to be the same", || texts(at) == ["before", "now"]);
+    }
+    let everywhere = |port: u16, posts: usize| {
+        until_so("everywhere", || page(port).matches("</span> everywhere</span>").count() == posts);
+    };
+    everywhere(first, 2);
+    everywhere(sixth, 2);
+    let register = fault(cluster.call::<_, Entry>(5, "register.read", &("x",)));
+    assert!(register.code == NO_MEMBER.code && register.string.contains("founded"), "{register}");
+
+    // Down, it is missed; removed, it is not.
+    cluster.kill(5);
+    until_page(first, &["5 of 6 up, can lose 1 more"]);
+    assert_eq!(post(first, "/eventual", "entry=after", &[]).status, 201);
+    let status = || -> BoardStatus { cluster.call(0, "board.eventual.status", &()).unwrap() };
+    until_so("an entry that waits", || status().pending > 0);
+    cluster.remove(0, 5);
+    let five = until_page(first, &["5 of 5 up, can lose 2 more"]);
+    assert!(!five.contains(&row) && !five.contains(&side) && !five.contains("no acceptor"), "{five}");
+    until_so("nothing that waits", || status().pending == 0);
+    everywhere(first, 3);
+}
+
+/// What matters of the answers about the eventual board.
+#[derive(Debug, Deserialize)]
+struct Written {
+    id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entry {
+    text: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct BoardStatus {
+    pending: u64,
+}
+
+#[test]
+fn the_shell_follows_the_members_and_runs_those_who_join() {
+    let (ports, data) = (Ports::take(6), TempDir::new().unwrap());
+    let shell = || {
+        let base = ports.first().to_string();
+        Shell::bare().with(["--nodes", "5", "--base-port", &base, "--data"]).with([data.path()]).session()
+    };
+    let [first, second, fifth, sixth] = [0, 1, 4, 5].map(|at| ports.at(at));
+    let is_in = |lines: &[String], port: u16| lines.iter().any(|line| line.contains(&format!("│ {port} ")));
+    let mut session = shell();
+    session.tell("put a 1", "Key 'a'");
+    let lines =
+        session.tell(&format!("members add {sixth}"), &format!("{sixth} at 127.0.0.1:{sixth} is a member now."));
+    assert_eq!(lines[0], format!("Node {sixth} was started, to join."));
+    assert!(is_in(&session.tell("members", "└"), sixth));
+    let lines = session.tell("status", "6 of 6 nodes are up; 2 more may fail.");
+    assert_eq!(lines.iter().filter(|line| line.contains(&format!("│ {sixth} "))).count(), 2, "{lines:?}");
+    let lines = session.tell("leader", "");
+    assert!(lines[0].contains("of 6 nodes."), "{lines:?}");
+    session.tell(&format!("crash {sixth}"), &format!("Node {sixth} was killed"));
+    session.tell("status", "5 of 6 nodes are up; 1 more may fail.");
+    session.leave();
+
+    // Another day: it is started with the others. What single values are about is the founders', still.
+    let mut session = shell();
+    session.tell("status", "6 of 6 nodes are up; 2 more may fail.");
+    session.tell(&format!("A_wins {first} {second} red blue"), "Checked: all 5 nodes have decided 'red', and so say");
+    session.tell("put a 2", "Key 'a'");
+    let gone = format!("Node {sixth} is no member any more, and is stopped. What it had is on its disk.");
+    session.tell(&format!("members remove {sixth}"), &gone);
+    assert!(Client::new(&address_of(sixth), Duration::from_secs(1)).call::<_, Version>("synod.version", &()).is_err());
+    let lines = session.tell("status", "5 of 5 nodes are up; 2 more may fail.");
+    assert!(!is_in(&lines, sixth), "{lines:?}");
+    assert!(!is_in(&session.tell("members", "└"), sixth));
+
+    // A founder that is removed decides on.
+    session.tell("put a 3", "Key 'a'");
+    session.tell(&format!("members remove {fifth}"), "It runs on");
+    let lines = session.tell("status", "4 of 4 nodes are up; 1 more may fail.");
+    assert!(!is_in(&lines, fifth), "{lines:?}");
+    let decided: Decided = Client::new(&address_of(fifth), Duration::from_secs(5)).call("decided", &()).unwrap();
+    assert!(decided.decided);
+    session.leave();
+}
+
+#[test]
+fn the_shell_follows_members_that_others_change() {
+    let (ports, data) = (Ports::take(3), TempDir::new().unwrap());
+    let base = ports.first().to_string();
+    let mut session =
+        Shell::bare().with(["--nodes", "3", "--base-port", &base, "--data"]).with([data.path()]).session();
+    session.tell("put a 1", "Key 'a'");
+    let third = ports.at(2);
+    let client = Client::new(&address_of(ports.at(0)), Duration::from_secs(60));
+    let _: Wrote = client.call("cluster.remove", &(u32::from(third),)).unwrap();
+    until_so("the node that the shell asks to know", || {
+        client.call::<_, MembersAnswer>("cluster.members", &()).is_ok_and(|found| found.members.len() == 2)
+            && client.call::<_, Status>("status", &()).is_ok_and(|status| status.members.len() == 2)
+    });
+    session.tell("status", "2 of 2 nodes are up; 0 more may fail.");
+    session.leave();
 }

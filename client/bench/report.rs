@@ -63,31 +63,56 @@ fn described(args: &LoadArgs) -> String {
 }
 
 /// What the nodes' traces cost.
-pub(super) fn trace(args: &LoadArgs, cost: &Cost) {
+pub(super) fn trace(args: &LoadArgs, slice: &LoadArgs, cost: &Cost) {
     let (with, without) = (median(&cost.with), median(&cost.without));
-    let ratio = if without > 0.0 { with / without } else { 0.0 };
+    let (ratio, spread) = (median(&cost.ratios), middle_half(&cost.ratios));
     if args.json {
         return line(json!({
             "ops_per_second_with": with,
             "ops_per_second_without": without,
             "ratio": ratio,
+            "ratio_quartiles": spread,
+            "ratios": cost.ratios,
+            "cpu": cost.cpu.as_ref().map(|cpu| json!({
+                "us_per_op_with": cpu.with_us,
+                "us_per_op_without": cpu.without_us,
+                "ratio": cpu.with_us / cpu.without_us,
+                "ratio_quartiles": middle_half(&cpu.ratios),
+                "ratios": cpu.ratios,
+            })),
             "with": cost.with,
             "without": cost.without,
             "workload": name_of(args.workload),
             "clients": args.clients,
-            "seconds": args.seconds,
+            "slice_seconds": slice.seconds,
         }));
     }
-    let turns = |values: &[f64]| values.iter().map(|value| format!("{value:.0}")).collect::<Vec<_>>().join(" ");
     line(format_args!(
-        "{} from {} clients, {} s a turn; operations a second:",
+        "{} from {} clients, {} slices of {} s with traces and {} without, by turns",
         described(args),
         args.clients,
-        args.seconds
+        cost.with.len(),
+        slice.seconds,
+        cost.without.len()
     ));
-    line(format_args!("with traces     {with:.0}  ({})", turns(&cost.with)));
-    line(format_args!("without         {without:.0}  ({})", turns(&cost.without)));
-    line(format_args!("ratio of the medians: {ratio:.3}"));
+    line(format_args!(
+        "operations a second: {with:.0} with traces, {without:.0} without (medians); ratio {}",
+        spread_out(ratio, spread)
+    ));
+    match &cost.cpu {
+        Some(cpu) => line(format_args!(
+            "the nodes' CPU an operation: {:.1} µs with traces, {:.1} without; ratio {}",
+            cpu.with_us,
+            cpu.without_us,
+            spread_out(cpu.with_us / cpu.without_us, middle_half(&cpu.ratios))
+        )),
+        None => line("the nodes' CPU an operation: unknown, for they are not on this machine"),
+    }
+}
+
+/// A ratio, and between what half of those are that it is the middle of.
+fn spread_out(ratio: f64, [low, high]: [f64; 2]) -> String {
+    format!("{ratio:.3} (half of them {low:.3} to {high:.3})")
 }
 
 /// How a round of losing the leader went.
@@ -143,6 +168,15 @@ pub(super) fn failover(args: &FailoverArgs, outcome: &Outcome) {
     ));
 }
 
+/// Between which two of them the middle half is; 0 if there are none.
+fn middle_half(values: &[f64]) -> [f64; 2] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let quarter = sorted.len() / 4;
+    let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
+    [at(quarter), at((sorted.len() - quarter).saturating_sub(1))]
+}
+
 /// The middle one, or between the two in the middle; 0 if there are none.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -174,6 +208,19 @@ mod tests {
         for (values, expected) in [(&[][..], 0.0), (&[3.0], 3.0), (&[9.0, 1.0, 2.0], 2.0), (&[4.0, 1.0, 2.0, 9.0], 3.0)]
         {
             assert!((median(values) - expected).abs() < 1e-9, "{values:?}");
+        }
+    }
+    #[test]
+    fn the_middle_half_is_around_it() {
+        let cases: [(&[f64], [f64; 2]); 4] = [
+            (&[], [0.0; 2]),
+            (&[3.0], [3.0; 2]),
+            (&[4.0, 1.0, 3.0, 2.0], [2.0, 3.0]),
+            (&[5.0, 1.0, 2.0, 3.0, 4.0], [2.0, 4.0]),
+        ];
+        for (values, [low, high]) in cases {
+            let found = middle_half(values);
+            assert!((found[0] - low).abs() < 1e-9 && (found[1] - high).abs() < 1e-9, "{values:?}: {found:?}");
         }
     }
 }

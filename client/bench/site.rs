@@ -113,6 +113,10 @@ impl Nodes {
         self.nodes[node].port
     }
 
+    pub(super) fn address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].address
+    }
+
     /// Who led when a node was last asked.
     pub(super) fn leader(&self) -> Option<usize> {
         let leader = self.leader.load(Ordering::Relaxed);

@@ -72,7 +72,7 @@ impl<'a> Stage<'a> {
         if let Some(link) = self.lab.broken_link() {
             return refused(format!("a race takes links that work, and {link}; type heal first"));
         }
-        for (port, status) in self.lab.statuses() {
+        for (port, status) in self.lab.statuses_of_founders() {
             let status = match status {
                 Ok(status) => status,
                 Err(error) => {
@@ -99,7 +99,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn all(&self) -> Vec<Port> {
-        self.lab.cluster.ports()
+        self.lab.cluster.founders()
     }
 
     /// The other nodes, so that p1 with the first ones and the shared one is a majority, and p2 with the last ones and
@@ -184,7 +184,7 @@ impl<'a> Stage<'a> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut all = true;
-            for (port, status) in self.lab.statuses() {
+            for (port, status) in self.lab.statuses_of_founders() {
                 all &= row(&status.map_err(|error| failed(port, &error))?).is_some_and(&seen);
             }
             if all {
@@ -272,7 +272,7 @@ impl<'a> Stage<'a> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut missing = None;
-            for (port, status) in self.lab.statuses() {
+            for (port, status) in self.lab.statuses_of_founders() {
                 let status = status.map_err(|error| failed(port, &error))?;
                 match row(&status).and_then(|row| row.value.as_ref()) {
                     Some(decided) if decided != value => {
@@ -332,7 +332,8 @@ impl<'a> Stage<'a> {
     fn clear_gates(&mut self) {
         if std::mem::take(&mut self.gated) {
             // A node that does not answer has no gates, or will open them by itself.
-            let _: Vec<(Port, Result<Wire, _>)> = self.lab.ask_all(|member| member.quick.call("lab.gate.clear", &()));
+            let _: Vec<(Port, Result<Wire, _>)> =
+                self.lab.ask_each(&self.all(), |member| member.quick.call("lab.gate.clear", &()));
         }
     }
 }

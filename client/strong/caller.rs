@@ -4,9 +4,11 @@
 //! to give up while there is another one. A write carries a request id: after an answer that was lost it is sent again,
 //! with the same id, and the log applies it once.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use synod::rpc::client::{CallError, Client};
@@ -34,7 +36,8 @@ const SETTLED: [FaultKind; 9] = [COMPARE, EXISTS, FENCED, FULL, NOT_FOUND, NOT_H
 /// A client of the whole cluster.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    nodes: Vec<(Port, Client)>,
+    /// Shared with all forks, so that each goes by the present members.
+    nodes: Arc<RwLock<Vec<(Port, Client)>>>,
     /// Which of them answered last.
     at: usize,
     /// Under which name the writes are numbered; nobody else's.
@@ -94,8 +97,14 @@ enum Verdict {
 impl Caller {
     /// A caller under this name, which must be used by nobody else.
     pub(crate) fn new(cluster: &Cluster, name: String, fence: Option<Fence>) -> Self {
-        let nodes = cluster.members().map(|(port, member)| (port, member.service.clone())).collect();
-        Self { nodes, at: 0, name, sequence: 0, forks: 0, fence }
+        let caller = Self { nodes: Arc::default(), at: 0, name, sequence: 0, forks: 0, fence };
+        caller.meet(cluster);
+        caller
+    }
+
+    /// From now on these are the nodes.
+    pub(crate) fn meet(&self, cluster: &Cluster) {
+        *self.nodes.write() = cluster.members().map(|(port, member)| (port, member.service.clone())).collect();
     }
 
     /// Another one for the same nodes, to be used at the same time. Its writes carry no token: it keeps locks itself.
@@ -172,15 +181,15 @@ impl Caller {
         params: &P,
     ) -> Result<Answered<T>, Failed> {
         if let Some(port) = on {
-            let known = self.nodes.iter().position(|(known, _)| *known == port);
+            let known = self.nodes.read().iter().position(|(known, _)| *known == port);
             self.at = known.ok_or_else(|| Failed::refused(format!("{port} is no node of this cluster")))?;
         }
-        for _ in 0..self.nodes.len() {
-            let Some((port, client)) = self.nodes.get(self.at) else { break };
+        for _ in 0..self.count() {
+            let Some((port, client)) = self.node() else { break };
             match client.call(method, params) {
-                Ok(answer) => return Ok(Answered { node: *port, answer }),
-                Err(CallError::Unreachable(_)) if on.is_none() => self.at = (self.at + 1) % self.nodes.len(),
-                Err(error) => return Err(self.failed(*port, &error)),
+                Ok(answer) => return Ok(Answered { node: port, answer }),
+                Err(CallError::Unreachable(_)) if on.is_none() => self.at += 1,
+                Err(error) => return Err(self.failed(port, &error)),
             }
         }
         Err(self.nobody(false))
@@ -195,8 +204,8 @@ impl Caller {
         let started = Instant::now();
         let (mut doubt, mut nothing): (Option<Failed>, Option<Failed>) = (None, None);
         for tried in 1.. {
-            let Some((port, client)) = self.nodes.get(self.at) else { break };
-            let (port, answer) = (*port, client.call(method, params));
+            let Some((port, client)) = self.node() else { break };
+            let answer = client.call(method, params);
             let error = match answer {
                 Ok(answer) => return Ok(Answered { node: port, answer }),
                 Err(error) => error,
@@ -210,8 +219,8 @@ impl Caller {
                 Verdict::Nothing if failed.code.is_some() || nothing.is_none() => nothing = Some(failed),
                 Verdict::Nothing => {}
             }
-            self.at = (self.at + 1) % self.nodes.len();
-            let round_over = tried % self.nodes.len() == 0;
+            self.at += 1;
+            let round_over = tried % self.count().max(1) == 0;
             let all_down = doubt.is_none() && nothing.as_ref().is_some_and(|failed| failed.code.is_none());
             if round_over && all_down || started.elapsed() >= PATIENCE {
                 break;
@@ -227,6 +236,16 @@ impl Caller {
         })
     }
 
+    fn count(&self) -> usize {
+        self.nodes.read().len()
+    }
+
+    /// The node that is asked next.
+    fn node(&self) -> Option<(Port, Client)> {
+        let nodes = self.nodes.read();
+        nodes.get(self.at % nodes.len().max(1)).cloned()
+    }
+
     fn failed(&self, port: Port, error: &CallError) -> Failed {
         let (status, text) = explain(port, error);
         let code = if let CallError::Fault(fault) = error { Some(fault.code) } else { None };
@@ -235,7 +254,7 @@ impl Caller {
 
     /// No node could be asked at all.
     fn nobody(&self, write: bool) -> Failed {
-        let ports: Vec<String> = self.nodes.iter().map(|(port, _)| port.to_string()).collect();
+        let ports: Vec<String> = self.nodes.read().iter().map(|(port, _)| port.to_string()).collect();
         let first = ports.first().map_or("<port>", String::as_str);
         let text = format!(
             "unavailable: none of the nodes {} answers; nothing was {}; start them ('start {first}'), and try again",

@@ -28,11 +28,11 @@ const POLL: Duration = Duration::from_millis(5);
 
 impl Lab {
     pub(super) fn stale(&mut self) -> Ended {
-        let ports = self.cluster.ports();
+        let ports = self.cluster.founders();
         let [writer, reader, ..] = ports[..] else {
             return Err(Failed::refused("a stale read takes at least two nodes".to_owned()));
         };
-        for (port, status) in self.statuses() {
+        for (port, status) in self.statuses_of_founders() {
             match status {
                 Ok(status) if status.mode == "lab" => {}
                 Ok(_) => {

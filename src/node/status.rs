@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::driver::Driver;
+use super::input::Action;
 use super::measure::Histogram;
 use crate::protocol::clock::Stamp;
 use crate::protocol::durable::Remembered;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// The members, by the log, and where they listen.
     pub members: BTreeMap<NodeId, Arc<str>>,
+    /// Those who founded the cluster, in order: they decide single values. Nobody, in a node that joined.
+    pub founders: Vec<NodeId>,
     /// The replicated log; absent in a node that has none.
     pub strong: Option<StrongStatus>,
     /// The logical clocks.
@@ -46,6 +49,8 @@ impl Driver {
         let all = paxos.instances();
         let first = from.cloned().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
         let instances = all.range((first, std::ops::Bound::Unbounded)).take(limit);
+        // What this very batch has decided is seen below, so its files are counted too.
+        let just_decided = self.actions.iter().filter(|action| matches!(action, Action::Write(_))).count();
         Snapshot {
             generation: self.host.generation(),
             instances: instances
@@ -59,12 +64,13 @@ impl Driver {
             decided_total: paxos.decided_count(),
             ballots_running: paxos.running(),
             disk: self.room.shown(),
-            files_pending: self.scribe.pending() + self.tasks.len(),
+            files_pending: self.scribe.pending() + self.tasks.len() + just_decided,
             counters: self.counters,
             members: self.host.strong().map_or_else(
                 || self.host.members().iter().map(|member| (member, Arc::from(""))).collect(),
                 |strong| strong.log().membership().addresses().clone(),
             ),
+            founders: self.host.members().iter().filter(|_| self.host.decides()).collect(),
             strong: self.host.strong().map(StrongStatus::of),
             clock: self.clocks.now().clone(),
         }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::driver::Driver;
 use super::encoder::Encoder;
-use super::input::Input;
+use super::input::{Input, Wish};
 use super::intake::Intake;
 use super::scribe::Scribe;
 use crate::lab::trace::ring::Ring;
@@ -21,7 +21,7 @@ use crate::protocol::host::{self, Host};
 use crate::protocol::log::memory::Record as LogRecord;
 use crate::protocol::quorum::Members;
 use crate::protocol::strong::{self, Failure, Strong};
-use crate::protocol::types::NodeId;
+use crate::protocol::types::{Instance, NodeId, Value};
 use crate::rpc::client::Calling;
 use crate::rpc::peers::Peers;
 use crate::service::command::{Action, Command};
@@ -168,6 +168,23 @@ fn a_look_sees_nothing_that_is_not_saved() {
     assert!(alone.thread.join().unwrap().is_err());
     assert_eq!(put.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected), "nothing was saved");
     assert_ne!(read.recv_timeout(PATIENCE), Ok(true), "it was seen, and is not there");
+}
+
+#[test]
+fn a_file_is_counted_as_soon_as_its_decision_is_seen() {
+    let alone = Alone::start();
+    let open = alone.hold();
+    let (reply, _outcome) = sync_channel(1);
+    let (instance, value) = (Instance::default(), Value::new("<int>5</int>"));
+    let wish = Wish { instance, value, deadline_ticks: 500, impatient: 0, ballot_ticks: None };
+    alone.inbox.send(Input::Propose { wish, reply }).unwrap();
+    let (reply, status) = sync_channel(1);
+    alone.inbox.send(Input::Status { from: None, limit: 9, reply }).unwrap();
+    open.send(()).unwrap();
+    let seen = status.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((seen.decided_total, seen.files_pending), (1, 1), "decided in this batch, and not written yet");
+    alone.inbox.send(Input::Stop).unwrap();
+    alone.thread.join().unwrap().unwrap();
 }
 
 #[test]

@@ -107,12 +107,13 @@ impl Host {
             let rng = Pcg64Mcg::seed_from_u64(rng.random());
             Strong::new(id, founding.clone(), options, log, rng)
         });
-        // Like single values, these stay with the nodes that founded the cluster.
         let is_founder = members.contains(id);
-        let eventual = options
-            .eventual
-            .filter(|_| is_founder)
-            .map(|options| Eventual::new(id, members.clone(), options, board, Pcg64Mcg::seed_from_u64(rng.random())));
+        let eventual = options.eventual.map(|options| {
+            let members = strong.as_ref().map_or(members, |strong| strong.log().members()).clone();
+            let eventual = Eventual::new(id, members, options, board, Pcg64Mcg::seed_from_u64(rng.random()));
+            if is_founder { eventual } else { eventual.joining() }
+        });
+        // Like single values, these stay with the nodes that founded the cluster.
         let register = options
             .register
             .filter(|_| is_founder)
@@ -183,6 +184,7 @@ impl Host {
     fn meets(&self, from: NodeId, message: &Message) -> bool {
         match (message, &self.strong) {
             (Message::Overlay(_), None) => self.members().contains(from),
+            (Message::Eventual(_), _) => self.eventual.as_ref().is_some_and(|board| board.members().contains(from)),
             (_, None) => false,
             (Message::Log(_) | Message::Strong(_), Some(_)) => true,
             (_, Some(strong)) => strong.log().members().contains(from),
@@ -204,6 +206,9 @@ impl Host {
             strong.on_tick(out);
         }
         if let Some(eventual) = &mut self.eventual {
+            if let Some(strong) = &self.strong {
+                eventual.meet(strong.log().members(), out);
+            }
             eventual.on_tick(out);
         }
         if let Some(register) = &mut self.register {
@@ -356,7 +361,8 @@ impl Host {
         let (id, members) = (self.id, self.founding.members());
         if let (Some(eventual), Some(options)) = (&mut self.eventual, self.options.eventual) {
             let rng = Pcg64Mcg::seed_from_u64(self.rng.random());
-            *eventual = Eventual::new(id, members.clone(), options, Default::default(), rng);
+            let anew = Eventual::new(id, members.clone(), options, Default::default(), rng);
+            *eventual = if members.contains(id) { anew } else { anew.joining() };
         }
         if let (Some(register), Some(options)) = (&mut self.register, self.options.register) {
             register.abandon(out);

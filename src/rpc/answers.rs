@@ -142,6 +142,9 @@ pub struct Status {
     pub address: String,
     /// The members, as its log has them.
     pub members: Vec<Member>,
+    /// Who founded the cluster, and decides single values; a node that joined does not know it, and says nobody.
+    #[serde(default)]
+    pub founders: Vec<NodeId>,
     /// `lab` or `service`.
     pub mode: String,
     /// Counts the restarts; the first life is 1.

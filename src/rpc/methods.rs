@@ -224,9 +224,10 @@ static BASE: &[Method] = &[
         id: Id::Status,
         signatures: &[&["struct"], &["struct", "string"]],
         usage: "[instance]",
-        help: "How this node is: node, address, members, mode, generation, uptime_ms, counters, disk (only if that is \
-               full: 'reserve' while writes are refused, 'full' while nothing can be saved), and per instance what it \
-               promised, accepted and knows to be decided: of the one named, or of the first hundred.",
+        help: "How this node is: node, address, members, founders (who decide single values; none if it joined), mode, \
+               generation, uptime_ms, counters, disk (only if that is full: 'reserve' while writes are refused, 'full' \
+               while nothing can be saved), and per instance what it promised, accepted and knows to be decided: of the \
+               one named, or of the first hundred.",
         lab: false,
         role: Role::Client,
     },

@@ -422,6 +422,7 @@ impl Service {
             node: core.id,
             address: core.address.to_string(),
             members,
+            founders: snapshot.founders,
             mode: if core.lab { "lab" } else { "service" }.to_owned(),
             generation: snapshot.generation,
             uptime_ms: Instant::now().saturating_duration_since(core.since).as_millis() as u64,

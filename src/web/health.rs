@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::node::core::Core;
 use crate::node::driver::TICK;
-use crate::node::status::StrongStatus;
+use crate::node::status::Snapshot;
 use crate::rpc::door::{Reply, Request};
 
 /// How long the driver may take to say how it is: longer, and it does not serve.
@@ -35,16 +35,14 @@ fn lives(core: &Core) -> Result<(), String> {
 
 /// A leader is known, and what it commits arrives here.
 fn is_ready(core: &Core) -> Result<(), String> {
-    let Some(log) = status(core)? else { return Ok(()) };
+    let Snapshot { strong, members, .. } = status(core)?;
+    let Some(log) = strong else { return Ok(()) };
     if !log.votes {
         return Err("this node's memory is empty or damaged, and not repaired yet".to_owned());
     }
     let Some(leader) = log.leader else {
         let hears = log.hears.len() + 1;
-        return Err(format!(
-            "no leader is known: this node hears {hears} of {} nodes",
-            core.peers.addresses().len() + 1
-        ));
+        return Err(format!("no leader is known: this node hears {hears} of {} nodes", members.len()));
     };
     if log.applied < log.committed {
         return Err(format!("behind the log: {} of {} entries are applied", log.applied, log.committed));
@@ -58,9 +56,7 @@ fn is_ready(core: &Core) -> Result<(), String> {
     }
 }
 
-fn status(core: &Core) -> Result<Option<StrongStatus>, String> {
-    match core.status(None, 0).recv_timeout(PATIENCE) {
-        Ok(snapshot) => Ok(snapshot.strong),
-        Err(_) => Err("the node is stopping, or its driver is stuck".to_owned()),
-    }
+fn status(core: &Core) -> Result<Snapshot, String> {
+    let stuck = |_| "the node is stopping, or its driver is stuck".to_owned();
+    core.status(None, 0).recv_timeout(PATIENCE).map_err(stuck)
 }

@@ -8,6 +8,7 @@ use super::actions::{Done, Undone, bad};
 use super::form::Form;
 use super::nodes::{Caller, Nodes};
 use crate::protocol::types::NodeId;
+use crate::rpc::answers::Status;
 use crate::rpc::client::CallError;
 use crate::xmlrpc::Value;
 
@@ -26,11 +27,11 @@ impl Call {
 
 /// Does what a form asks for.
 pub(super) fn act(nodes: &Nodes, caller: &Caller, form: &Form) -> Result<Done, Undone> {
-    let mut members: Vec<NodeId> = nodes.core.peers.addresses().into_keys().chain([nodes.core.id]).collect();
-    members.sort_unstable();
+    let here: Status = nodes.here(caller, "status", &())?;
+    let members: Vec<NodeId> = here.members.iter().map(|member| member.node).collect();
     let link = |name: &str| {
         let node = form.value(name).and_then(|node| node.parse().ok()).filter(|node| members.contains(node));
-        node.ok_or_else(|| bad(&format!("The field {name} is no node of this cluster; nothing was done.")))
+        node.ok_or_else(|| bad(&format!("The field {name} is no member of this cluster; nothing was done.")))
     };
     let (calls, message) = match form.value("do") {
         Some("partition") => partition(&members, form)?,

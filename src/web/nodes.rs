@@ -2,12 +2,15 @@
 //!
 //! So nothing is shown or done here that the wire would not show or do, and the roles are the wire's. The others are
 //! called with the credentials of whoever looks at the page, never with the node's own.
+//!
+//! Who the others are is looked up with every call, so that members who come and go do so here too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +18,7 @@ use crate::node::core::Core;
 use crate::protocol::types::NodeId;
 use crate::rpc::access::Grant;
 use crate::rpc::client::{CallError, Calling, Client};
+use crate::rpc::faults::NO_MEMBER;
 use crate::rpc::service::Service;
 use crate::xmlrpc::{self, Fault, Limits};
 
@@ -31,19 +35,29 @@ pub(super) struct Caller {
     pub(super) authorization: Option<String>,
 }
 
-/// All nodes of the cluster, as they were when this one started.
+/// All nodes that this one speaks to: the members, and those who founded the cluster, since they decide single values.
 pub(super) struct Nodes {
     pub(super) core: Arc<Core>,
     service: Arc<Service>,
-    others: BTreeMap<NodeId, Client>,
+    calling: Calling,
+    /// By address: who stays is called on the connections that are there.
+    clients: Mutex<BTreeMap<String, Client>>,
 }
 
 impl Nodes {
     pub(super) fn new(core: Arc<Core>, service: Arc<Service>, calling: &Calling) -> Self {
         let calling = Calling { timeout: TIMEOUT, authorization: None, ..calling.clone() };
-        let others = core.peers.addresses().into_iter();
-        let others = others.map(|(node, address)| (node, Client::calling(&address, &calling))).collect();
-        Self { core, service, others }
+        Self { core, service, calling, clients: Mutex::default() }
+    }
+
+    /// How another node is called; `None` for one that this one does not speak to, itself included.
+    fn client(&self, node: NodeId) -> Option<Client> {
+        let addresses = self.core.peers.addresses();
+        let mut clients = self.clients.lock();
+        clients.retain(|known, _| addresses.values().any(|address| address == known));
+        let address = addresses.get(&node)?;
+        let client = clients.entry(address.clone()).or_insert_with(|| Client::calling(address, &self.calling));
+        Some(client.clone())
     }
 
     /// Calls a method of this node.
@@ -67,7 +81,7 @@ impl Nodes {
     /// Calls a method of one node, this one or another.
     ///
     /// # Errors
-    /// As for any client.
+    /// As for any client; also of a node that this one no longer speaks to.
     pub(super) fn at<P: Serialize + ?Sized, T: DeserializeOwned>(
         &self,
         node: NodeId,
@@ -75,10 +89,11 @@ impl Nodes {
         method: &str,
         params: &P,
     ) -> Result<T, CallError> {
-        match self.others.get(&node) {
-            Some(client) => client.naming(caller.authorization.clone()).call(method, params),
-            None => Ok(self.here(caller, method, params)?),
+        if node == self.core.id {
+            return Ok(self.here(caller, method, params)?);
         }
+        let client = self.client(node).ok_or_else(|| NO_MEMBER.fault(format!("{node} is no member any more")))?;
+        client.naming(caller.authorization.clone()).call(method, params)
     }
 
     /// Calls a method of all other nodes at once; `None` for those that give no result.
@@ -88,13 +103,12 @@ impl Nodes {
         method: &str,
         params: &P,
     ) -> BTreeMap<NodeId, Option<T>> {
-        self.each(self.others.keys().copied(), |node| self.at(node, caller, method, params).ok())
+        self.each(self.core.peers.addresses().into_keys(), |node| self.at(node, caller, method, params).ok())
     }
 
     /// All nodes, this one included.
-    pub(super) fn members(&self) -> impl Iterator<Item = NodeId> + use<> {
-        let all: BTreeSet<NodeId> = self.others.keys().copied().chain([self.core.id]).collect();
-        all.into_iter()
+    pub(super) fn all(&self) -> BTreeSet<NodeId> {
+        self.core.peers.addresses().into_keys().chain([self.core.id]).collect()
     }
 
     /// Asks nodes at once, each in a thread of its own.

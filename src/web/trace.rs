@@ -101,7 +101,7 @@ impl Tracer {
         let next = self.known.lock().next.clone();
         // A node that was not asked before first says how far it is.
         let since = |node: NodeId| next.get(&node).map_or((0, 0), |&next| (next, PAGE));
-        let pages = self.nodes.each(self.nodes.members(), |node| {
+        let pages = self.nodes.each(self.nodes.all().into_iter(), |node| {
             let page: TracePage = self.nodes.at(node, caller, "lab.trace", &since(node)).ok()?;
             let now = i64::try_from(self.started.elapsed().as_micros()).ok()?;
             let offset = now.saturating_sub_unsigned(page.now_us);

@@ -21,7 +21,7 @@ pub(super) const ROWS: u32 = 100;
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) here: Status,
-    /// The other nodes; `None` for one that does not answer.
+    /// The other nodes, and founders that are members no more; `None` for one that does not answer.
     pub(super) others: BTreeMap<NodeId, Option<Status>>,
     pub(super) services: Arc<Services>,
     /// Absent in a node that has none.
@@ -130,13 +130,29 @@ pub(super) enum Reach {
 }
 
 impl View {
-    /// All nodes in order, with what each said of itself, if it did.
+    /// The members in order, with what each said of itself, if it did.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (NodeId, Option<&Status>)> {
-        let here = |member: NodeId| (member == self.here.node).then_some(&self.here);
-        self.here.members.iter().map(move |member| {
-            let there = || self.others.get(&member.node).and_then(Option::as_ref);
-            (member.node, here(member.node).or_else(there))
-        })
+        self.here.members.iter().map(|member| (member.node, self.status(member.node)))
+    }
+
+    /// The acceptors of single values in the same way: who founded the cluster, and not who joined it.
+    pub(super) fn acceptors(&self) -> impl Iterator<Item = (NodeId, Option<&Status>)> {
+        self.founders().iter().map(|&node| (node, self.status(node)))
+    }
+
+    /// The members that are no acceptors.
+    pub(super) fn joined(&self) -> impl Iterator<Item = NodeId> {
+        self.here.members.iter().map(|member| member.node).filter(|node| !self.founders().contains(node))
+    }
+
+    /// Who founded the cluster. A node that joined does not know it, and goes by what others say.
+    pub(super) fn founders(&self) -> &[NodeId] {
+        let all = [&self.here].into_iter().chain(self.others.values().flatten());
+        all.map(|status| &*status.founders).find(|founders| !founders.is_empty()).unwrap_or_default()
+    }
+
+    fn status(&self, node: NodeId) -> Option<&Status> {
+        if node == self.here.node { Some(&self.here) } else { self.others.get(&node)?.as_ref() }
     }
 
     /// The nodes that answer.
@@ -182,7 +198,7 @@ impl View {
 
     /// The names of all instances that any node knows.
     pub(super) fn instances(&self) -> BTreeSet<&Instance> {
-        self.nodes()
+        self.acceptors()
             .filter_map(|(_, status)| status)
             .flat_map(|status| &status.instances)
             .map(|row| &row.instance)

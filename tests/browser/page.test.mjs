@@ -112,6 +112,23 @@ describe('the diagram', () => {
       assert.ok((await page.locator('#diagram line.arrow').count()) > 10);
     });
   });
+
+  check('lanes come and go with the members', async () => {
+    await withPage(0, {}, async (page) => {
+      const leaver = cluster.ports.at(-1);
+      const lanes = (count) => until(`${count} lanes`, async () => (await page.locator('#diagram text.node').count()) === count);
+      // The members may just be changing.
+      const change = (command) => until(command, () => cluster.shell(command).catch(() => false));
+      await lanes(5);
+      await change(`members remove ${leaver}`);
+      await lanes(4);
+      await page.locator('[data-panel="cluster"] .count').getByText('4 of 4 up').waitFor();
+      assert.equal(await page.locator(`[name="side-${leaver}"]`).count(), 0);
+      await change(`members add ${leaver}`);
+      await lanes(5);
+      await page.locator('[data-panel="cluster"] .count').getByText('5 of 5 up').waitFor();
+    });
+  });
 });
 
 describe('the boards', () => {

@@ -51,13 +51,14 @@ Example:
   members remove <node>            takes one out, also one that is down
 
 Members change one at a time, and the change is an entry of the log like any
-other. A node that is to be added is started first, as one that joins:
+other. A shell that has started the cluster starts the node that is added, on
+this machine, and stops it when it is removed. Otherwise it is started first:
   synod serve --id 8005 --listen 127.0.0.1:8005 --join \\
       --member 8000=127.0.0.1:8000
 The leader brings it up to date, and only then it counts. Without an address
 127.0.0.1 and the node's id as port are meant. A leader that is removed steps
-down when its removal is committed. Single values ('set') stay with the nodes
-that founded the cluster.
+down when its removal is committed. Single values ('set') and registers stay
+with the nodes that founded the cluster, which run on if they are removed.
 
 Watch for: of two members one that is down cannot be removed, since both are
 needed to commit that.

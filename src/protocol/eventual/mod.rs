@@ -33,6 +33,12 @@
 //!    A node that hears of operations of its own which it does not remember asks everyone for everything; until it covers
 //!    them it takes none from clients either, so that it does not seem to.
 //!
+//! Who the members are is not decided here: the log does ([`Eventual::meet`]), and each node goes by its own. One that was
+//! removed holds back no tombstones, and is neither heard nor told. One that joins is like one that was away longer than
+//! tombstones are kept, and also takes nothing from clients before another one has told it what there is: it may bear the
+//! name of one that lost its disk. That nodes learn of a change one after the other does no harm: who forgets a tombstone
+//! that a member has not seen says so in `forgotten`, as always.
+//!
 //! # Messages
 //!
 //! | message | who sends it | when, and what for |
@@ -66,6 +72,7 @@
 //!   operations of it. What it took before that under stamps it had used in its forgotten life is lost. If it took more than
 //!   it had forgotten, it cannot notice, and boards may differ until those entries are modified: as with an acceptor of
 //!   Paxos, a lost disk is not to be taken for an empty one.
+//! - What a node took and told nobody before it was removed is on its disk only. If it joins again, it is told then.
 //! - Limits hold at the node that takes an operation. Together nodes can exceed them, up to [`Options::merged`] times; a
 //!   node takes no more than that, and repairs end without covering what they did not bring.
 
@@ -162,6 +169,12 @@ pub enum Refusal {
     /// This node has heard of operations of its own that it does not remember.
     #[error("this node has lost some of its memory of the eventual board, and must be told it by another node first")]
     Forgetful,
+    /// This node has joined, and nobody has told it yet what there is.
+    #[error("this node has just joined the cluster, and must be told the eventual board by another member first")]
+    Newcomer,
+    /// This node does not belong to the cluster.
+    #[error("this node is no member of the cluster, so it has no part in the eventual board")]
+    NoMember,
     /// Clocks have ended.
     #[error("the logical clock of this node has been driven to its end")]
     Spent,
@@ -185,7 +198,7 @@ pub struct Status {
     /// The number of the last change here.
     pub changes: u64,
     /// Whether this node was away for so long, or lost so much, that some node must tell it everything before it tells that
-    /// one anything.
+    /// one anything; or has joined, and was told nothing yet.
     pub astray: bool,
 }
 
@@ -204,7 +217,9 @@ pub struct Eventual {
     /// Up to where others cover operations of this node's own, if it has heard of more than it remembers, and has not been
     /// told everything since.
     lost: Option<u64>,
-    /// Changes when entries go before everyone is known to have seen them deleted.
+    /// Whether this node joined, and has not been told yet what there is.
+    is_newcomer: bool,
+    /// Changes when entries go before everyone is known to have seen them deleted, and with the members.
     era: u64,
     /// What every member covered when tombstones were last looked through, and how many were left.
     looked_at: (VectorClock, usize),
@@ -215,7 +230,8 @@ pub struct Eventual {
 }
 
 impl Eventual {
-    /// Starts from what the node remembers.
+    /// Starts from what the node remembers, among these members. Without being one of them it takes no part, until
+    /// [`Eventual::meet`] tells that it is.
     #[must_use]
     pub fn new(id: NodeId, members: Members, options: Options, memory: Memory, mut rng: Pcg64Mcg) -> Self {
         let clock = memory.clock();
@@ -227,6 +243,7 @@ impl Eventual {
             known: BTreeMap::new(),
             repairs: BTreeMap::new(),
             lost: None,
+            is_newcomer: false,
             era: rng.random::<u64>() >> 2,
             looked_at: Default::default(),
             // By chance: what is told to an earlier life must not be taken for an answer to this one.
@@ -236,6 +253,28 @@ impl Eventual {
             ask_at: rng.random_range(1..=options.gossip_ticks.max(1)),
             members,
         }
+    }
+
+    /// The node did not found the cluster, but joins it: see [`Refusal::Newcomer`].
+    #[must_use]
+    pub fn joining(self) -> Self {
+        let is_newcomer = self.board.memory().versions == VectorClock::default() && !mutant!(NewcomerWrites);
+        Self { is_newcomer, ..self }
+    }
+
+    /// From now on these are the members.
+    pub fn meet(&mut self, members: &Members, out: &mut Out) {
+        if *members == self.members || mutant!(FoundersForEver) {
+            return;
+        }
+        self.members = members.clone();
+        // If one of the others comes back, it is not to be taken for as far as it was: it may have lost its disk.
+        self.known.retain(|peer, _| members.contains(*peer));
+        self.repairs.retain(|peer, _| members.contains(*peer));
+        // Whoever comes back in the middle of being told begins again: tombstones went without it.
+        self.era += 1;
+        self.ask_at = self.now_ticks + 1;
+        self.forget(out);
     }
 
     // Clients.
@@ -265,6 +304,12 @@ impl Eventual {
     }
 
     fn take(&mut self, id: Option<Stamp>, text: Option<&str>, out: &mut Out) -> Result<Stamp, Refusal> {
+        if !self.is_member() {
+            return Err(Refusal::NoMember);
+        }
+        if self.is_newcomer() {
+            return Err(Refusal::Newcomer);
+        }
         if let Some(id) = id
             && self.board.text(id).is_none()
         {
@@ -392,7 +437,7 @@ impl Eventual {
     /// One tick (10 ms) has passed.
     pub fn on_tick(&mut self, out: &mut Out) {
         self.now_ticks += 1;
-        if self.now_ticks < self.ask_at || self.members.len() < 2 {
+        if self.now_ticks < self.ask_at || self.members.len() < 2 || !self.is_member() {
             return;
         }
         let pause = if self.is_level() { self.options.idle_ticks } else { self.options.gossip_ticks };
@@ -469,6 +514,11 @@ impl Eventual {
         (self.lost.is_some() || lacks) && !mutant!(NeverAstray)
     }
 
+    /// Whether there is somebody else who must tell it first.
+    fn is_newcomer(&self) -> bool {
+        self.is_newcomer && self.members.len() > 1
+    }
+
     fn have(&self) -> Have {
         let memory = self.board.memory();
         let (versions, forgotten) = (memory.versions.clone(), memory.forgotten.clone());
@@ -482,6 +532,18 @@ impl Eventual {
     }
 
     // Observers.
+
+    /// Who the members are, as far as this node knows.
+    #[must_use]
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Whether this node is one of them.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.members.contains(self.id)
+    }
 
     /// The board.
     #[must_use]
@@ -501,7 +563,7 @@ impl Eventual {
             tombstones: self.board.tombstones().len(),
             pending: self.board.entries(None).filter(|(_, entry)| !everywhere.covers(entry.stamp)).count(),
             changes: self.board.memory().changes,
-            astray: self.members.others(self.id).any(|peer| self.is_astray_for(peer)),
+            astray: self.is_newcomer() || self.members.others(self.id).any(|peer| self.is_astray_for(peer)),
         }
     }
 

@@ -117,6 +117,7 @@ impl Eventual {
     fn finish(&mut self, from: NodeId) {
         let Some(Repair { whole, target: Some(target), told, .. }) = self.repairs.remove(&from) else { return };
         let Target { versions, forgotten, .. } = target;
+        self.is_newcomer = false;
         if whole {
             let memory = self.board.memory();
             // What the other one covers and does not have was deleted there.

@@ -56,6 +56,7 @@
 //! There is no hole in a log, no entry whose hash does not continue the one before, no partial synchronisation, no lease,
 //! and no timeout whose length matters for safety.
 
+mod campaign;
 mod changing;
 pub mod entries;
 mod fetch;
@@ -70,9 +71,10 @@ use std::sync::Arc;
 
 use super::Out;
 use super::types::{Ballot, NodeId};
+use campaign::Campaign;
 use entries::{Command, Entry};
 use fetch::Fetching;
-use leader::{Campaign, Leading};
+use leader::Leading;
 use members::{Membership, Unchanged};
 use memory::{Memory, Record, Snapshot};
 

@@ -128,10 +128,11 @@ pub(super) enum Started {
 /// Hands a call to the driver.
 pub(super) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
     let me = core.id;
-    if core.joined {
+    let is_of_registers = matches!(request, Request::Read { .. } | Request::Write { .. } | Request::Quorum { .. });
+    if core.joined && is_of_registers {
         return Err(NO_MEMBER.fault(format!(
-            "{me} joined later: the eventual board and the registers are kept by the nodes that founded the cluster; call \
-             one of them; nothing was done"
+            "{me} joined later: the registers are kept by the nodes that founded the cluster; call one of them, or use a \
+             key of the replicated log (kv.put), which every member has; nothing was done"
         )));
     }
     Ok(match request {
@@ -161,7 +162,9 @@ pub(super) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
                 return Err(BAD_OPTION.fault("the options after and newest exclude each other"));
             }
             Started::Board(
-                core.act(false, move |host, _| Ok(Answer::Entries(rows(board(host)?.board(), after, limit, newest)))),
+                core.act(false, move |host, _| {
+                    Ok(Answer::Entries(rows(known(me, host)?.board(), after, limit, newest)))
+                }),
             )
         }
         Request::Watch { since, timeout_ms } => {
@@ -169,11 +172,14 @@ pub(super) fn start(core: &Core, request: Request) -> Result<Started, Fault> {
             if timeout > MAX_DEADLINE {
                 return Err(BAD_OPTION.fault("timeout_ms is above 60000"));
             }
-            Started::Watch(
-                core.watch_host(ticks(timeout), move |host, last| watched(host.eventual()?.board(), since, last)),
-            )
+            Started::Watch(core.watch_host(ticks(timeout), move |host, last| match known(me, host) {
+                Ok(eventual) => watched(eventual.board(), since, last),
+                Err(fault) => Some(Err(fault)),
+            }))
         }
-        Request::Status => Started::Board(core.act(false, |host, _| Ok(Answer::Board(Box::new(status(board(host)?)))))),
+        Request::Status => {
+            Started::Board(core.act(false, move |host, _| Ok(Answer::Board(Box::new(status(known(me, host)?))))))
+        }
         Request::Read { name, options } => {
             let ticks = deadline(&options)?;
             check_name(&name)?;
@@ -218,8 +224,19 @@ pub(super) fn finish(core: &Core, started: Started) -> Result<Answer, Fault> {
     }
 }
 
+/// The board, if this node is one of those that keep it.
+fn known(me: NodeId, host: &Host) -> Result<&Eventual, Fault> {
+    let eventual = host.eventual().ok_or_else(no_board)?;
+    if eventual.is_member() { Ok(eventual) } else { Err(refused(me, &Refusal::NoMember)) }
+}
+
+/// The same, for operations, which it refuses itself.
 fn board(host: &mut Host) -> Result<&mut Eventual, Fault> {
-    host.eventual_mut().ok_or_else(|| NOT_FOUND.fault("this node has no eventual board"))
+    host.eventual_mut().ok_or_else(no_board)
+}
+
+fn no_board() -> Fault {
+    NOT_FOUND.fault("this node has no eventual board")
 }
 
 fn entry_id(text: &str) -> Result<Stamp, Fault> {
@@ -301,7 +318,12 @@ fn refused(me: NodeId, refusal: &Refusal) -> Fault {
         Refusal::Unknown { .. } => NOT_FOUND,
         Refusal::TooLarge { .. } => TOO_LARGE,
         Refusal::Full { .. } | Refusal::Spent => FULL,
-        Refusal::Forgetful => UNAVAILABLE,
+        Refusal::Forgetful | Refusal::Newcomer => UNAVAILABLE,
+        Refusal::NoMember => {
+            return NO_MEMBER.fault(format!(
+                "{me}: {refusal}; nothing was changed; call a member, or have one add it: cluster.add({me}, address)"
+            ));
+        }
     };
     kind.fault(format!("{me}: {refusal}; nothing was changed"))
 }

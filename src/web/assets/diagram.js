@@ -77,6 +77,13 @@ export class Diagram {
     this.draw();
   }
 
+  /** From now on these are the nodes, each with a lane. */
+  meet(nodes) {
+    if (`${nodes}` === `${this.nodes}`) return;
+    this.nodes = nodes;
+    this.draw();
+  }
+
   /** Takes events as the node tells them, numbered, each with node, at_us, kind and more. */
   add({ life, events }) {
     if (life !== this.life) {
@@ -127,6 +134,8 @@ export class Diagram {
   }
 
   isShown(event) {
+    // Who is no member any more has no lane.
+    if (![event.node, event.peer || event.node].every((node) => this.nodes.includes(node))) return false;
     const filter = this.filters.find(({ dataset }) => dataset.family === family(event.name));
     return !event.message || !filter || filter.checked;
   }

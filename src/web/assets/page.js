@@ -90,6 +90,7 @@ async function show({ panel, html }) {
   const follows = !posts || isAtEnd(posts);
   morphChildren(element, template.content);
   if (follows) scrollToEnd(element);
+  if (panel === 'cluster') diagram?.meet([...element.querySelectorAll('tr[data-key]')].map(({ dataset }) => Number(dataset.key)));
 }
 
 // The newest posts stand at the end: whoever looks at them goes on to.

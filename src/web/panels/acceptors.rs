@@ -29,7 +29,7 @@ pub(super) fn draw(view: &View, token: &str) -> Html {
          <th scope=\"col\" title=\"The value of that proposal\">acceptedValue</th>\
          <th scope=\"col\" title=\"What it knows to be chosen\">Knows as chosen</th></tr></thead><tbody>",
     );
-    for (node, status) in view.nodes() {
+    for (node, status) in view.acceptors() {
         html.fill("<tr data-key=\"{}\"><th scope=\"row\">{}</th>", &[&node, &node]);
         match (status, status.and_then(|status| view.row(status))) {
             (None, _) => html.raw("<td colspan=\"4\" class=\"down\"><span aria-hidden=\"true\">✕</span> down</td>"),
@@ -38,8 +38,14 @@ pub(super) fn draw(view: &View, token: &str) -> Html {
         };
         html.raw("</tr>");
     }
+    for node in view.joined() {
+        html.fill("<tr data-key=\"{}\"><th scope=\"row\">{}</th>", &[&node, &node]);
+        html.raw("<td colspan=\"4\" class=\"empty\">no acceptor: it joined later</td></tr>");
+    }
     html.raw("</tbody></table></div>");
-    propose(&mut html, view, token);
+    if view.founders().contains(&view.here.node) {
+        propose(&mut html, view, token);
+    }
     html
 }
 
@@ -63,11 +69,12 @@ fn cells<'a>(html: &'a mut Html, row: &InstanceRow, chosen: Option<&str>) -> &'a
 /// The ballot and the value that a majority is seen to have accepted.
 fn chosen(view: &View) -> Option<(String, String)> {
     let mut counts: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    let rows = view.nodes().filter_map(|(_, status)| view.row(status?));
+    let majority = view.founders().len() / 2 + 1;
+    let rows = view.acceptors().filter_map(|(_, status)| view.row(status?));
     for (ballot, value) in rows.filter_map(|row| row.accepted_ballot.zip(row.accepted_value.as_ref())) {
         counts.entry(ballot.to_string()).or_insert_with(|| (0, shown(value))).0 += 1;
     }
-    counts.into_iter().find(|(_, (count, _))| *count >= view.majority()).map(|(ballot, (_, value))| (ballot, value))
+    counts.into_iter().find(|(_, (count, _))| *count >= majority).map(|(ballot, (_, value))| (ballot, value))
 }
 
 /// Which instance to look at, if there are several.

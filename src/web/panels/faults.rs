@@ -8,8 +8,14 @@ use crate::rpc::lab::LinkRow;
 
 pub(super) fn draw(view: &View, token: &str) -> Html {
     let mut html = Html::new();
-    let failing: Vec<(NodeId, &LinkRow)> =
-        view.links.iter().flat_map(|(from, rows)| rows.iter().map(|row| (*from, row))).collect();
+    let is_member = |node: NodeId| view.here.members.iter().any(|member| member.node == node);
+    let between_members = |(from, row): &(NodeId, &LinkRow)| is_member(*from) && is_member(row.to);
+    let failing: Vec<(NodeId, &LinkRow)> = view
+        .links
+        .iter()
+        .flat_map(|(from, rows)| rows.iter().map(|row| (*from, row)))
+        .filter(between_members)
+        .collect();
     html.raw("<div class=\"verdict-line\">");
     if failing.is_empty() {
         html.raw("<p class=\"verdict\"><strong><span aria-hidden=\"true\">●</span> All links are whole.</strong></p>");

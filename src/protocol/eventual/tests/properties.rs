@@ -11,6 +11,7 @@ use crate::protocol::clock::VectorClock;
 use crate::protocol::eventual::Options;
 use crate::protocol::eventual::board::Board;
 use crate::protocol::eventual::memory::{Memory, Operation, Stamp};
+use crate::protocol::quorum::Members;
 use crate::protocol::types::NodeId;
 
 fn node(number: u8) -> NodeId {
@@ -81,50 +82,88 @@ proptest! {
     }
 }
 
+/// Does something at random to a cluster: `choices` are what, where, and to what.
+fn disturb(world: &mut World, deleted: &mut BTreeSet<Stamp>, (kind, at, what): (u8, u8, u8)) {
+    let ids = world.ids();
+    let (at, other) = (ids[usize::from(at) % ids.len()], ids[usize::from(what) % ids.len()]);
+    let seen: Vec<Stamp> = match world.is_up(at) {
+        true => world.board(at).board().posts(None).map(|(id, ..)| id).collect(),
+        false => Vec::new(),
+    };
+    let target = seen.get(usize::from(what) % seen.len().max(1)).copied();
+    match (kind, target) {
+        (0, _) => world.crash(at),
+        (1, _) if !world.is_up(at) => world.start(at),
+        (2, _) => world.cut(at, other),
+        (3, _) => world.heal(),
+        (4, _) => (0..what % 64).for_each(|_| world.tick()),
+        (5, Some(id)) => {
+            let done = world.act(at, |board, out| board.delete(id, out));
+            deleted.extend(done.is_ok().then_some(id));
+        }
+        (6, Some(id)) => _ = world.act(at, |board, out| board.modify(id, &what.to_string(), out)),
+        // A log has other members, by one node; the others may not know yet.
+        (9.., _) => {
+            let mut members: BTreeSet<NodeId> = world.members_of(at).iter().collect();
+            if !members.remove(&other) {
+                members.insert(other);
+            }
+            Members::new(members).iter().for_each(|members| world.members(at, members));
+        }
+        _ if world.is_up(at) => _ = world.act(at, |board, out| board.post(&what.to_string(), out)),
+        _ => {}
+    }
+}
+
+/// All are up, can talk, and are members again: they come to show the same, without what was deleted.
+fn settles(world: &mut World, deleted: &BTreeSet<Stamp>) -> Result<(), TestCaseError> {
+    let ids = world.ids();
+    world.heal();
+    let all = Members::new(ids.iter().copied()).unwrap();
+    for &id in &ids {
+        world.members(id, &all);
+        if !world.is_up(id) {
+            world.start(id);
+        }
+    }
+    // Each asks each other one within four gossips; twice, and once more for the tombstones; slowly, at the end.
+    (0..1500).for_each(|_| world.tick());
+    let first = world.board(ids[0]).status();
+    let versions: VectorClock = first.versions.clone();
+    for &id in &ids {
+        let status = world.board(id).status();
+        prop_assert_eq!((status.digest, &status.versions), (first.digest, &versions), "{}", world.text);
+        prop_assert_eq!((status.pending, status.tombstones), (0, 0), "{}", world.text);
+        prop_assert!(!status.astray, "{}", world.text);
+        prop_assert!(world.board(id).board().posts(None).all(|(id, ..)| !deleted.contains(&id)), "{}", world.text);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn clusters_converge(
-        choices in prop::collection::vec(any::<(u8, u8, u8)>(), 1..60),
+        choices in prop::collection::vec((0..9_u8, any::<u8>(), any::<u8>()), 1..60),
         tombstones in prop_oneof![Just(0_usize), Just(2), Just(1000)],
         page in 1..4_usize,
     ) {
         let mut world = World::new(4, Options { tombstones, page, ..Options::default() });
-        let ids = world.ids();
-        let mut deleted: BTreeSet<Stamp> = BTreeSet::new();
-        for &(kind, at, what) in &choices {
-            let at = ids[usize::from(at) % ids.len()];
-            let seen: Vec<Stamp> = match world.is_up(at) {
-                true => world.board(at).board().posts(None).map(|(id, ..)| id).collect(),
-                false => Vec::new(),
-            };
-            let target = seen.get(usize::from(what) % seen.len().max(1)).copied();
-            match (kind % 9, target) {
-                (0, _) => world.crash(at),
-                (1, _) if !world.is_up(at) => world.start(at),
-                (2, _) => world.cut(at, ids[usize::from(what) % ids.len()]),
-                (3, _) => world.heal(),
-                (4, _) => (0..what % 64).for_each(|_| world.tick()),
-                (5, Some(id)) => {
-                    world.act(at, |board, out| board.delete(id, out)).unwrap();
-                    deleted.insert(id);
-                }
-                (6, Some(id)) => _ = world.act(at, |board, out| board.modify(id, &what.to_string(), out)).unwrap(),
-                _ if world.is_up(at) => _ = world.act(at, |board, out| board.post(&what.to_string(), out)).unwrap(),
-                _ => {}
-            }
-        }
-        world.heal();
-        ids.iter().for_each(|&id| if !world.is_up(id) { world.start(id) });
-        // Each asks each other one within three gossips; twice, and once more for the tombstones; slowly, at the end.
-        (0..1000).for_each(|_| world.tick());
-        let first = world.board(ids[0]).status();
-        let versions: VectorClock = first.versions.clone();
-        for &id in &ids {
-            let status = world.board(id).status();
-            prop_assert_eq!((status.digest, &status.versions), (first.digest, &versions), "{}", world.text);
-            prop_assert_eq!((status.pending, status.tombstones), (0, 0), "{}", world.text);
-            prop_assert!(world.board(id).board().posts(None).all(|(id, ..)| !deleted.contains(&id)), "{}", world.text);
-        }
+        let mut deleted = BTreeSet::new();
+        choices.into_iter().for_each(|choice| disturb(&mut world, &mut deleted, choice));
+        settles(&mut world, &deleted)?;
+    }
+
+    #[test]
+    fn clusters_whose_members_change_converge(
+        choices in prop::collection::vec((0..13_u8, any::<u8>(), any::<u8>()), 1..80),
+        tombstones in prop_oneof![Just(0_usize), Just(2), Just(1000)],
+        page in 1..4_usize,
+    ) {
+        let mut world = World::new(3, Options { tombstones, page, ..Options::default() });
+        (8003..8005).filter_map(NodeId::new).for_each(|id| world.newcomer(id));
+        let mut deleted = BTreeSet::new();
+        choices.into_iter().for_each(|choice| disturb(&mut world, &mut deleted, choice));
+        settles(&mut world, &deleted)?;
     }
 }

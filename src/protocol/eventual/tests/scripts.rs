@@ -12,6 +12,7 @@ use super::world::World;
 use crate::protocol::eventual::memory::{Operation, Stamp};
 use crate::protocol::eventual::message::{Have, Spread};
 use crate::protocol::eventual::{Message, Options};
+use crate::protocol::quorum::Members;
 use crate::protocol::register::Sizes;
 use crate::protocol::types::{NodeId, Value};
 
@@ -61,6 +62,15 @@ fn run(world: &mut World, name: &str, args: &mut ArgumentConsumer<'_>) -> Fallib
         "crash" => world.crash(next(args)?),
         "wipe" => world.wipe(next(args)?),
         "heal" => world.heal(),
+        // newcomer 8003: a node that is to join
+        "newcomer" => world.newcomer(next(args)?),
+        // members 8000/8001/8003 [at=8000/8001]: the logs of these, or of all, have those for members
+        "members" => {
+            let members: List = next(args)?;
+            let at: Option<List> = key(args, "at")?;
+            let members = Members::new(members.0).ok_or("a cluster has members")?;
+            at.map_or_else(|| world.ids(), |at| at.0).into_iter().for_each(|at| world.members(at, &members));
+        }
         // release [Store 8000 8001]
         "release" => match args.next_pos().map(str::to_owned) {
             None => world.release(),
@@ -218,11 +228,14 @@ pub(crate) const NAMES: &[&str] = &[
     "eventual/both_sides_modify_and_delete",
     "eventual/delete_stamped_lower_between_pages",
     "eventual/far_future_is_clamped",
+    "eventual/joined_node_is_told_first",
     "eventual/lost_operation_is_repaired",
     "eventual/old_modification_of_a_deleted_entry",
     "eventual/page_by_page",
     "eventual/posts_reach_all",
     "eventual/refused",
+    "eventual/removed_node_comes_back",
+    "eventual/removed_node_is_not_waited_for",
     "eventual/tombstone_gone_between_pages",
     "eventual/tombstone_waits_for_all",
     "eventual/wiped_node",

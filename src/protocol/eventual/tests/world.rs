@@ -27,7 +27,12 @@ struct Flying {
 /// The table.
 #[derive(Debug)]
 pub(crate) struct World {
-    members: Members,
+    /// Who founded the cluster.
+    founding: Members,
+    /// Everybody who is, was, or may become a member.
+    ids: BTreeSet<NodeId>,
+    /// Whom the log of each node, if there were one, would have for members.
+    logs: BTreeMap<NodeId, Members>,
     options: Options,
     hosts: BTreeMap<NodeId, Host>,
     disks: BTreeMap<NodeId, Durable>,
@@ -45,14 +50,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(count: u32, board: eventual::Options) -> Self {
-        let members = Members::new((8000..8000 + count).filter_map(NodeId::new)).unwrap();
+        let founding = Members::new((8000..8000 + count).filter_map(NodeId::new)).unwrap();
         let options =
             Options { eventual: Some(board), register: Some(Default::default()), lab: true, ..Options::default() };
         let mut world = Self {
             options,
             hosts: BTreeMap::new(),
-            disks: members.iter().map(|id| (id, Durable::default())).collect(),
-            members,
+            disks: founding.iter().map(|id| (id, Durable::default())).collect(),
+            ids: founding.iter().collect(),
+            logs: founding.iter().map(|id| (id, founding.clone())).collect(),
+            founding,
             flying: VecDeque::new(),
             cuts: BTreeSet::new(),
             holds: BTreeSet::new(),
@@ -67,7 +74,12 @@ impl World {
     }
 
     pub(crate) fn ids(&self) -> Vec<NodeId> {
-        self.members.iter().collect()
+        self.ids.iter().copied().collect()
+    }
+
+    /// Whom a node's log has for members.
+    pub(crate) fn members_of(&self, id: NodeId) -> &Members {
+        &self.logs[&id]
     }
 
     pub(crate) fn board(&self, id: NodeId) -> &Eventual {
@@ -83,8 +95,30 @@ impl World {
     pub(crate) fn start(&mut self, id: NodeId) {
         self.lives += 1;
         let durable = self.disks[&id].clone();
-        let host = Host::new(id, self.members.clone(), self.options, durable, self.lives);
+        let host = Host::new(id, self.founding.clone(), self.options, durable, self.lives);
         self.hosts.insert(id, host);
+        self.meet(id);
+    }
+
+    /// A node that is to join, and that nobody knows yet.
+    pub(crate) fn newcomer(&mut self, id: NodeId) {
+        self.ids.insert(id);
+        self.disks.insert(id, Durable::default());
+        self.logs.insert(id, self.founding.clone());
+        self.start(id);
+    }
+
+    /// A node's log has these for members from now on.
+    pub(crate) fn members(&mut self, at: NodeId, members: &Members) {
+        self.logs.insert(at, members.clone());
+        if self.is_up(at) {
+            self.meet(at);
+        }
+    }
+
+    fn meet(&mut self, at: NodeId) {
+        let members = self.logs[&at].clone();
+        self.act(at, |board, out| board.meet(&members, out));
     }
 
     pub(crate) fn crash(&mut self, id: NodeId) {
