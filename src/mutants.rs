@@ -262,6 +262,7 @@ mod switch {
         NumbersUnreserved: "never saves which numbers it may have given", Overlays;
         IndexEntersAgain: "enters a serial number again that is used up", Overlays;
         IndexEntersEarlier: "enters a copy that its holder has replaced since", Overlays;
+        IndexOlderReplaces: "replaces a copy by one with an earlier serial number", Overlays;
         IndexStrikesAny: "strikes out an entry that it was not told of", Overlays;
         IndexLeavesCopies: "has a copy kept that another holder has superseded", Overlays;
         IndexDropsAny: "drops a copy whatever its serial number", Overlays;
