@@ -245,6 +245,8 @@ mod switch {
         DhtKeepsPredecessor: "does not take a closer predecessor", Overlays;
         DhtRingsStayApart: "never looks at its ring from outside", Overlays;
         DhtForgetsFingers: "names only points from its lists of successors", Overlays;
+        DhtRoutesToTheDead: "names nodes that its asker has found silent", Overlays;
+        DhtFingersStay: "never looks a finger up again", Overlays;
         DhtTwoCopies: "writes to one owner less than there are", Overlays;
         DhtOneCopyIsEnough: "acknowledges a set when one owner has it", Overlays;
         DhtFirstAnswerCounts: "answers a get with what the first owner has", Overlays;
