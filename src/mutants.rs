@@ -247,6 +247,8 @@ mod switch {
         DhtKeepsPredecessor: "does not take a closer predecessor", Overlays;
         DhtRingsStayApart: "never looks at its ring from outside", Overlays;
         DhtForgetsFingers: "names only points from its lists of successors", Overlays;
+        DhtRoutesToTheDead: "names nodes that its asker has found silent", Overlays;
+        DhtFingersStay: "never looks a finger up again", Overlays;
         DhtTwoCopies: "writes to one owner less than there are", Overlays;
         DhtOneCopyIsEnough: "acknowledges a set when one owner has it", Overlays;
         DhtFirstAnswerCounts: "answers a get with what the first owner has", Overlays;
@@ -264,6 +266,7 @@ mod switch {
         NumbersUnreserved: "never saves which numbers it may have given", Overlays;
         IndexEntersAgain: "enters a serial number again that is used up", Overlays;
         IndexEntersEarlier: "enters a copy that its holder has replaced since", Overlays;
+        IndexOlderReplaces: "replaces a copy by one with an earlier serial number", Overlays;
         IndexStrikesAny: "strikes out an entry that it was not told of", Overlays;
         IndexLeavesCopies: "has a copy kept that another holder has superseded", Overlays;
         IndexDropsAny: "drops a copy whatever its serial number", Overlays;

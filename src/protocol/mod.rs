@@ -206,7 +206,7 @@ pub enum Record {
 }
 
 /// Collects the effects of steps, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Out {
     effects: Vec<Effect>,
 }

@@ -509,7 +509,8 @@ mod tests {
         let of = |version: &Version| Item { key: key.clone(), version: version.clone() };
         let (id, to, points) = (1 << 60, at, vec![point, point]);
         let dht = vec![
-            chord::Message::Find { id, target: at, upkeep: true },
+            chord::Message::Find { id, target: at, upkeep: true, silent: Vec::new() },
+            chord::Message::Find { id, target: at, upkeep: false, silent: vec![node] },
             chord::Message::Next { id, nearer: Vec::new(), upkeep: false },
             chord::Message::Found { id, owners: points.clone(), upkeep: false },
             chord::Message::Outside { id: None, joining: true },

@@ -12,7 +12,7 @@
 //!
 //! A serial number is good for one entry. A message that was doubled, and comes when the key has had another holder for
 //! long, finds its number used up; so does one that strikes out an entry which is there no more. Whoever is refused asks
-//! anew.
+//! anew; and so does a call that gets its number when another one of the same node has saved the key under a later one.
 //!
 //! # Messages
 //!
@@ -182,6 +182,8 @@ struct Running {
     written: bool,
     /// The entry whose holder said that it has nothing.
     empty: Option<Stamp>,
+    /// The highest serial number under which this node has saved the key since the call began.
+    saved: u64,
     /// What was in the way last.
     trouble: &'static str,
 }
@@ -227,7 +229,8 @@ impl Index {
         let deadline = self.now.saturating_add(deadline_ticks);
         let (holder, empty, trouble) = (None, None, "the index does not answer");
         let state = State::Asking;
-        let running = Running { request, call, deadline, state, until: 0, holder, written: false, empty, trouble };
+        let (until, written, saved) = (0, false, 0);
+        let running = Running { request, call, deadline, state, until, holder, written, empty, saved, trouble };
         self.calls.insert(self.next_id, running);
         self.ask(self.next_id, out);
     }
@@ -381,6 +384,11 @@ impl Index {
             (Call::Remove { .. }, Some(entry)) => (running.state, running.written) = (State::Striking(entry), true),
             (Call::Set { key, value }, _) => {
                 let Some(counter) = serial else { return self.finish(id, Err(Failure::Full), out) };
+                if counter < running.saved && !mutant!(IndexOlderReplaces) {
+                    // The later copy is on its way to become the entry, or is it already: it must stay.
+                    (running.state, running.until) = (State::Asking, self.now + AGAIN_TICKS);
+                    return;
+                }
                 let version = Version { stamp: Stamp { counter, node: self.me }, value: Some(value.clone()) };
                 let item = Item { key: key.clone(), version };
                 if !self.items.has_room(&item) {
@@ -389,6 +397,9 @@ impl Index {
                 (running.state, running.written) = (State::Entering { serial: counter }, true);
                 if !mutant!(IndexEntersUnsaved) {
                     out.save(Record::Hold { shelf: Shelf::Index, item: item.clone() }.into());
+                }
+                for other in self.calls.values_mut().filter(|other| *other.call.key() == item.key) {
+                    other.saved = other.saved.max(counter);
                 }
                 self.items.put(item);
             }

@@ -13,7 +13,7 @@ const MAX_LEAP: u64 = 1 << 40;
 /// Two versions of a key must never have the same stamp, or their copies would count as equal and stay different. The
 /// versions that are in reach do not tell which numbers are used: another call of this node may be about to write, and
 /// what was written before a crash may be on a node that does not answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Numbers {
     shelf: Shelf,
     last: u64,

@@ -1,9 +1,10 @@
 //! Overlays of up to ten thousand nodes: what they cost, and what they bear.
 //!
 //! [`net`] runs the protocols of [`crate::protocol::overlay`] as they are on the nodes, over messages that take a tick or
-//! two; [`measure`] has them grow, asks them, and has their nodes come and go. This is not the world of [`super`], which
-//! has every fault and a few nodes: here are few faults and many nodes.
+//! two; [`measure`] has them grow and asks them, and [`churn`] has their nodes come and go. This is not the world of
+//! [`super`], which has every fault and a few nodes: here are few faults and many nodes.
 
+pub mod churn;
 pub mod measure;
 pub mod net;
 #[cfg(test)]

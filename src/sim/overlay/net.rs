@@ -79,6 +79,7 @@ member!(Flood, Flood, |id, contacts, _, options: Options, mut memory: Memory, rn
 member!(Index, Index, |id, _, server, _, mut memory: Memory, rng| { Self::new(id, server, &mut memory, rng) });
 
 /// A message under way.
+#[derive(Clone)]
 struct Letter {
     from: NodeId,
     to: NodeId,
@@ -86,6 +87,7 @@ struct Letter {
 }
 
 /// A node, running or not.
+#[derive(Clone)]
 struct Place<P> {
     node: Option<P>,
     contacts: Vec<NodeId>,
@@ -100,6 +102,7 @@ pub type Watch = fn(NodeId, NodeId, &Message) -> Option<String>;
 pub type Outcome = Result<Answer, Failure>;
 
 /// The nodes and the network. Ids count from 1.
+#[derive(Clone)]
 pub struct Net<P> {
     places: Vec<Place<P>>,
     options: Options,
@@ -112,6 +115,8 @@ pub struct Net<P> {
     out: Out,
     now: u64,
     next_request: u64,
+    /// Ticks so far, of all nodes together.
+    pub work: u64,
     /// Messages delivered so far.
     pub delivered: u64,
     /// Of those, what somebody's asking has led to.
@@ -141,6 +146,7 @@ impl<P: Member> Net<P> {
             out: Out::default(),
             now: 0,
             next_request: 0,
+            work: 0,
             delivered: 0,
             asked: 0,
             copies: 0,
@@ -191,6 +197,12 @@ impl<P: Member> Net<P> {
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&P> {
         self.places.get(index(id)).and_then(|place| place.node.as_ref())
+    }
+
+    /// How many nodes there are and have been: the highest id.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
     }
 
     /// The nodes that run.
@@ -263,6 +275,7 @@ impl<P: Member> Net<P> {
         for at in 0..self.places.len() {
             let Some(node) = self.places[at].node.as_mut() else { continue };
             node.tick(&mut self.out);
+            self.work += 1;
             if !self.out.is_empty() {
                 self.carry_out(id(u32::try_from(at + 1).unwrap_or(u32::MAX)));
             }

@@ -15,7 +15,7 @@ const RETRY_TICKS: u64 = 20;
 const HAND_OVER_TICKS: u64 = 500;
 
 /// Something that is done with a key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Operation {
     aim: Aim,
     deadline: u64,
@@ -28,13 +28,13 @@ pub(super) struct Operation {
     trouble: &'static str,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Aim {
     Client { request: RequestId, call: Call },
     HandOver { item: Item },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     /// Nothing could be done; tried again at this tick.
     Pausing(u64),
@@ -95,6 +95,7 @@ impl Chord {
         };
         let target = operation.key().position();
         self.operations.insert(id, operation);
+        self.due_at(self.now);
         self.start(id, target, out);
     }
 

@@ -14,6 +14,8 @@ use crate::protocol::types::NodeId;
 const NEARER: usize = 3;
 /// So many nodes outside the own tables are tried to get into the ring.
 const ENTRANCES: usize = 8;
+/// A question names so many nodes at most that did not answer.
+const MAX_SILENT: usize = 64;
 /// A joining node that must wait asks again after so long.
 const PAUSE_TICKS: u64 = 20;
 
@@ -24,6 +26,8 @@ pub(super) enum Purpose {
     Operation(u64),
     /// A finger.
     Finger { index: usize, exponent: u32 },
+    /// Whether a finger is still right: only the one that it points to is asked.
+    Confirm { index: usize, exponent: u32 },
     /// The places of a newcomer.
     Join,
     /// Whether the ring looks the same from outside.
@@ -31,7 +35,7 @@ pub(super) enum Purpose {
 }
 
 /// A lookup under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lookup {
     pub(super) purpose: Purpose,
     target: Position,
@@ -49,6 +53,14 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
+    /// Until when it waits for whoever is being asked.
+    pub(super) const fn until(&self) -> Option<u64> {
+        match self.asked {
+            Some((_, until)) => Some(until),
+            None => None,
+        }
+    }
+
     pub(super) fn waits_for(&self, node: NodeId) -> bool {
         self.asked.is_some_and(|(point, _)| point.node == node)
     }
@@ -73,6 +85,37 @@ impl Lookup {
     }
 }
 
+/// The points closest before a place, of distinct nodes.
+struct Nearest {
+    target: Position,
+    /// Only what is closer than so far before it.
+    way: u64,
+    /// With how far they are before it, the closest first.
+    points: Vec<(u64, Point)>,
+}
+
+impl Nearest {
+    /// Takes the closest of points that are offered against the order of the ring.
+    fn offer(&mut self, me: NodeId, points: impl Iterator<Item = Point>) {
+        for point in points {
+            let left = point.at.way_to(self.target);
+            if left == 0 || left >= self.way || point.node == me {
+                continue;
+            }
+            if self.points.get(NEARER - 1).is_some_and(|(other, _)| *other <= left) {
+                // The rest is further away.
+                break;
+            }
+            self.points.retain(|(other, held)| held.node != point.node || *other <= left);
+            if self.points.iter().all(|(_, held)| held.node != point.node) {
+                self.points.push((left, point));
+                self.points.sort_unstable();
+                self.points.truncate(NEARER);
+            }
+        }
+    }
+}
+
 /// What a node knows about a place.
 enum Known {
     Owners(Vec<Point>),
@@ -86,17 +129,37 @@ impl Chord {
             return self.look_up_from_outside(target, purpose, out);
         }
         let route = vec![self.me];
-        match self.knowledge(target) {
+        match self.knowledge(target, &[]) {
             Known::Owners(owners) => self.found(purpose, owners, route, out),
             Known::Nearer(points) => {
                 let mut lookup = self.lookup(target, purpose);
                 lookup.way = Some(u64::MAX);
                 lookup.offer(points);
-                let id = self.new_id();
-                self.lookups.insert(id, lookup);
-                self.ask_next(id, out);
+                self.begin_lookup(lookup, out);
             }
         }
+    }
+
+    /// Looks a finger up: the node that it points to can tell in one step whether nobody has come in between. Only if
+    /// somebody has, or it does not answer, the way there is gone anew.
+    pub(super) fn fix_finger(&mut self, index: usize, exponent: u32, out: &mut Out) {
+        let table = &self.virtuals[index];
+        let target = table.start(exponent);
+        let Some(point) = table.finger(exponent).filter(|point| point.node != self.me) else {
+            return self.look_up(target, Purpose::Finger { index, exponent }, out);
+        };
+        if mutant!(DhtFingersStay) {
+            return;
+        }
+        let mut lookup = self.lookup(target, Purpose::Confirm { index, exponent });
+        lookup.candidates.push(point);
+        self.begin_lookup(lookup, out);
+    }
+
+    fn begin_lookup(&mut self, lookup: Lookup, out: &mut Out) {
+        let id = self.new_id();
+        self.lookups.insert(id, Box::new(lookup));
+        self.ask_next(id, out);
     }
 
     /// Looks for the owners of a place, from some other node on.
@@ -114,15 +177,19 @@ impl Chord {
         let outside = matches!(purpose, Purpose::Outside { .. });
         entrances.truncate(if outside { 1 } else { ENTRANCES.max(self.contacts.len().min(MAX_HOPS)) });
         lookup.entrances = entrances;
-        let id = self.new_id();
-        self.lookups.insert(id, lookup);
-        self.ask_next(id, out);
+        self.begin_lookup(lookup, out);
     }
 
-    /// Looks for the point behind a virtual node, as those outside see it.
-    pub(super) fn look_up_own(&mut self, index: usize, purpose: Purpose, out: &mut Out) {
+    /// Looks for the point behind a virtual node that nobody knows yet.
+    pub(super) fn look_up_place(&mut self, index: usize, out: &mut Out) {
         let target = self.virtuals[index].at.plus(1);
-        self.look_up_from_outside(target, purpose, out);
+        self.look_up_from_outside(target, Purpose::Join, out);
+    }
+
+    /// Looks at a virtual node's place, as those outside see it. Its own ring names it as the owner, and what comes behind.
+    pub(super) fn look_at_own(&mut self, index: usize, out: &mut Out) {
+        let target = self.virtuals[index].at;
+        self.look_up_from_outside(target, Purpose::Outside { index }, out);
     }
 
     fn lookup(&self, target: Position, purpose: Purpose) -> Lookup {
@@ -139,8 +206,8 @@ impl Chord {
     }
 
     /// The owners, if this node knows them for certain, as far as anything is certain here; or the points known to be
-    /// closest before them.
-    fn knowledge(&self, target: Position) -> Known {
+    /// closest before them. Whoever asks has had no answer from these nodes; this node may not know that yet.
+    fn knowledge(&self, target: Position, silent: &[NodeId]) -> Known {
         let count = self.options.successors;
         // Of the own virtual nodes, the last one before the target, and the first one at or behind it.
         let last = self.virtuals.iter().min_by_key(|table| table.at.plus(1).way_to(target));
@@ -152,38 +219,40 @@ impl Chord {
             return Known::Owners(table.own(self.me, count));
         }
         let Some(table) = last else { return Known::Nearer(Vec::new()) };
-        let Some(successor) = table.successors.first() else { return Known::Owners(table.owners(self.me, count)) };
-        if target.is_within(table.at, successor.at) {
-            return Known::Owners(table.owners(self.me, count));
+        // Whoever finds all of them silent is cut off; this node is not the only one.
+        let is_cut_off = table.successors.iter().all(|point| silent.contains(&point.node));
+        let silent = if is_cut_off || mutant!(DhtRoutesToTheDead) { &[] } else { silent };
+        let answers = |point: &Point| !silent.contains(&point.node);
+        let successor = table.successors.iter().copied().find(answers);
+        if successor.is_none_or(|successor| target.is_within(table.at, successor.at)) {
+            return Known::Owners(table.owners(self.me, count, silent));
         }
         // Closer to the target than any own point: so nobody is asked who has been.
-        let way = table.at.way_to(target);
-        let mut nearest: Vec<(u64, Point)> = Vec::with_capacity(NEARER + 1);
+        let mut nearest = Nearest { target, way: table.at.way_to(target), points: Vec::with_capacity(NEARER + 1) };
         for table in &self.virtuals {
             let fingers = if mutant!(DhtForgetsFingers) { &[] } else { table.fingers.as_slice() };
-            for &point in fingers.iter().map(|(_, point)| point).chain(&table.successors) {
-                let left = point.at.way_to(target);
-                let eligible = 0 < left && left < way && point.node != self.me;
-                let full = nearest.len() == NEARER;
-                if !eligible || (full && nearest[NEARER - 1].0 <= left) {
-                    continue;
-                }
-                nearest.retain(|(other, held)| held.node != point.node || *other <= left);
-                if nearest.iter().all(|(_, held)| held.node != point.node) {
-                    nearest.push((left, point));
-                    nearest.sort_unstable();
-                    nearest.truncate(NEARER);
-                }
-            }
+            nearest.offer(self.me, fingers.iter().rev().map(|(_, point)| *point).filter(answers));
+            nearest.offer(self.me, table.successors.iter().rev().copied().filter(answers));
         }
-        Known::Nearer(nearest.into_iter().map(|(_, point)| point).collect())
+        Known::Nearer(nearest.points.into_iter().map(|(_, point)| point).collect())
     }
 
-    pub(super) fn on_find(&mut self, from: NodeId, id: u64, target: Position, upkeep: bool, out: &mut Out) {
+    pub(super) fn on_find(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        target: Position,
+        upkeep: bool,
+        silent: &[NodeId],
+        out: &mut Out,
+    ) {
         if self.phase != Phase::Joined {
             return self.say_outside(from, Some(id), out);
         }
-        match self.knowledge(target) {
+        if silent.len() > MAX_SILENT {
+            return out.ignore(from, "it names more silent nodes than it may");
+        }
+        match self.knowledge(target, silent) {
             Known::Owners(owners) => out.send(from, Message::Found { id, owners, upkeep }),
             Known::Nearer(nearer) => out.send(from, Message::Next { id, nearer, upkeep }),
         }
@@ -193,6 +262,10 @@ impl Chord {
         let Some(lookup) = self.lookups.get_mut(&id).filter(|lookup| lookup.waits_for(from)) else {
             return debug!("{} does not ask {from} any more", self.me);
         };
+        if matches!(lookup.purpose, Purpose::Confirm { .. }) {
+            // Somebody has come in between.
+            return self.give_up(id, out);
+        }
         lookup.route.push(from);
         if let Some((point, _)) = lookup.asked.take()
             && lookup.way.is_some()
@@ -228,8 +301,8 @@ impl Chord {
     }
 
     pub(super) fn tick_lookups(&mut self, out: &mut Out) {
-        let late = |lookup: &Lookup| lookup.asked.filter(|(_, until)| *until <= self.now);
-        let silent: Vec<NodeId> = self.lookups.values().filter_map(late).map(|(point, _)| point.node).collect();
+        let asked = self.lookups.values().filter_map(|lookup| lookup.asked);
+        let silent: Vec<NodeId> = asked.filter(|(_, until)| *until <= self.now).map(|(point, _)| point.node).collect();
         silent.into_iter().for_each(|node| self.suspect(node, out));
     }
 
@@ -247,15 +320,21 @@ impl Chord {
         match point {
             Some(point) => {
                 lookup.tried.push(point.node);
-                lookup.asked = Some((point, self.now + ANSWER_TICKS));
-                let upkeep = matches!(lookup.purpose, Purpose::Finger { .. } | Purpose::Outside { .. });
-                out.send(point.node, Message::Find { id, target: lookup.target, upkeep });
+                let until = self.now + ANSWER_TICKS;
+                lookup.asked = Some((point, until));
+                let upkeep = !matches!(lookup.purpose, Purpose::Operation(_) | Purpose::Join);
+                let silent =
+                    self.suspects.keys().copied().filter(|node| *node != point.node).take(MAX_SILENT).collect();
+                out.send(point.node, Message::Find { id, target: lookup.target, upkeep, silent });
+                self.due_at(until);
             }
-            None => {
-                if let Some(lookup) = self.lookups.remove(&id) {
-                    self.lost(lookup.purpose, out);
-                }
-            }
+            None => self.give_up(id, out),
+        }
+    }
+
+    fn give_up(&mut self, id: u64, out: &mut Out) {
+        if let Some(lookup) = self.lookups.remove(&id) {
+            self.lost(lookup.purpose, out);
         }
     }
 
@@ -265,7 +344,7 @@ impl Chord {
         owners.retain(|owner| !(self.suspects.contains_key(&owner.node) || leaves && owner.node == self.me));
         match purpose {
             Purpose::Operation(id) => self.operation_goes_on(id, owners, route, out),
-            Purpose::Finger { index, exponent } => {
+            Purpose::Finger { index, exponent } | Purpose::Confirm { index, exponent } => {
                 if let Some(&owner) = owners.first() {
                     self.virtuals[index].set_finger(exponent, owner);
                 }
@@ -279,6 +358,10 @@ impl Chord {
     fn lost(&mut self, purpose: Purpose, out: &mut Out) {
         match purpose {
             Purpose::Operation(id) => self.operation_pauses(id),
+            Purpose::Confirm { index, exponent } => {
+                let target = self.virtuals[index].start(exponent);
+                self.look_up(target, Purpose::Finger { index, exponent }, out);
+            }
             Purpose::Finger { .. } | Purpose::Outside { .. } => {}
             Purpose::Join => {
                 let Phase::Joining { pause, defers } = &mut self.phase else { return };
@@ -308,7 +391,7 @@ impl Chord {
     /// A newcomer looks for the first of its places that it does not know.
     pub(super) fn look_for_place(&mut self, out: &mut Out) {
         match self.virtuals.iter().position(|table| table.successors.is_empty()) {
-            Some(next) => self.look_up_own(next, Purpose::Join, out),
+            Some(next) => self.look_up_place(next, out),
             None => self.enter(out),
         }
     }

@@ -34,6 +34,7 @@ impl Chord {
     pub(super) fn look_for_places(&mut self) {
         self.phase = Phase::Joining { pause: 0, defers: false };
         self.next_turn = self.now + 1;
+        self.due_at(self.next_turn);
         for table in &mut self.virtuals {
             *table = Virtual::new(table.at);
         }

@@ -10,27 +10,31 @@
 //! # The story
 //!
 //! - *Lookup* (§4.3), iterative: the node that was asked asks one node after the other for the known points that come
-//!   closest before the key, until one answers who the owners are. It knows the route, because it went it, and it goes
-//!   round those who do not answer. Every node that is asked stands closer to the key than the one before: no loops.
+//!   closest before the key, until one answers who the owners are. It knows the route, because it went it. Who does not
+//!   answer is gone round: each question names those who are silent, and the answer leaves them out, so nobody has to
+//!   have noticed it but the one that asks. Nobody is asked twice: no loops.
 //! - *Set, get, remove*: look up the owners; ask all of them for their versions; a get answers the newest, and gives it to
 //!   those who have an older one; a set writes the version that follows the newest to all owners, and is done when all
 //!   have saved it. While an owner is dead the call waits until it counts as gone, and goes to the next in its place.
 //! - *Stabilisation* (§4.4): each virtual node in turn asks its successor who is before that, and for its list; the
 //!   successor learns from the same message who is before it. A node that does not answer is *suspected* and dropped from
 //!   all tables, until it speaks again.
+//! - *Fingers* (§4.4): in each round one of each virtual node's, from the nearest to the farthest. Whom it points to is asked
+//!   first, and can tell in one step that nobody has come in between; only if somebody has, or it does not answer, the
+//!   finger is looked up anew. So a table that is right costs two messages a round.
 //! - *Copies*: a node compares what belongs to it with the two nodes behind it, by a hash first, and both give each other
 //!   what is newer. That is how a newcomer gets its keys, and how a third copy arises again where one was lost. Who holds
 //!   a key for which nobody names it an owner any more hands it over to the owners, and drops it when all have it.
 //! - *Join*: the newcomer looks up the places of its virtual nodes from outside, and is part of the ring when all are
 //!   found. *Leave*: it tells its neighbours, hands over all keys, and only then has left.
-//! - *Two rings become one*: from time to time a node looks up its own successor starting at a random member. If it
+//! - *Two rings become one*: from time to time a node looks up one of its own places starting at a random member. If it
 //!   learns of a closer one than it has, there are two rings, after a cut for example; they grow together from there.
 //!
 //! # Messages
 //!
 //! | message | sent by | when | answered with |
 //! |---|---|---|---|
-//! | `Find` | who looks something up | at each step | `Found`: the owners; `Next`: closer points; `Outside` |
+//! | `Find` | who looks something up | at each step, with who was silent | `Found`: the owners; `Next`: closer points; `Outside` |
 //! | `Stabilise` | each virtual node | to its successor, in turn | `Neighbours`, or `Outside` |
 //! | `Neighbours` | a successor | also unasked, when somebody has come in between | |
 //! | `Leaving` | who leaves | at once | |
@@ -92,7 +96,7 @@ use replicas::Lease;
 pub use table::{MAX_LIST, Virtual};
 
 /// Each virtual node stabilises once in so many ticks.
-const PERIOD_TICKS: u64 = 100;
+pub const PERIOD_TICKS: u64 = 100;
 /// A predecessor that is silent for so long is none.
 const SILENT_TICKS: u64 = 3 * PERIOD_TICKS;
 /// One that missed its turn gives way to another that says it comes before.
@@ -103,7 +107,8 @@ const SUSPECT_TICKS: u64 = 3 * PERIOD_TICKS;
 const JOINING_TICKS: u64 = 20;
 /// Who did not answer by then is suspected.
 const ANSWER_TICKS: u64 = 100;
-/// A node looks at the ring from outside in every so many rounds of stabilisation.
+/// A node looks at the ring from outside in every so many rounds of stabilisation, at one of its places in turn: where two
+/// rings have met at one place, their points tell each other of their predecessors, and so they close up backwards.
 const OUTSIDE_ROUNDS: u64 = 4;
 /// A node compares its copies in every so many rounds; and at once when the owners change.
 const COMPARE_ROUNDS: u64 = 4;
@@ -134,6 +139,8 @@ pub enum Message {
         id: u64,
         target: Position,
         upkeep: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        silent: Vec<NodeId>,
     },
     Next {
         id: u64,
@@ -275,7 +282,7 @@ fn begin_with(memory: &Memory) -> Phase {
 }
 
 /// One node of the hash table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Chord {
     me: NodeId,
     /// Members to ask from outside.
@@ -289,7 +296,7 @@ pub struct Chord {
     numbers: Numbers,
     /// Who did not answer, and until when they are not believed to be there on hearsay.
     suspects: BTreeMap<NodeId, u64>,
-    lookups: BTreeMap<u64, Lookup>,
+    lookups: BTreeMap<u64, Box<Lookup>>,
     operations: BTreeMap<u64, Operation>,
     /// For which arcs others say that this node holds copies, by the arc's end.
     leases: BTreeMap<Position, Lease>,
@@ -297,6 +304,8 @@ pub struct Chord {
     own: VecDeque<Message>,
     rng: Pcg64Mcg,
     now: u64,
+    /// Nothing is to be done before this tick, unless something comes in.
+    due: u64,
     /// Since when it has been part of the ring.
     joined_at: u64,
     next_turn: u64,
@@ -333,6 +342,7 @@ impl Chord {
             own: VecDeque::new(),
             rng,
             now: 0,
+            due: 0,
             joined_at: 0,
             next_turn,
             turns: 0,
@@ -362,7 +372,7 @@ impl Chord {
             self.suspects.remove(&from);
         }
         match message {
-            Message::Find { id, target, upkeep } => self.on_find(from, id, target, upkeep, out),
+            Message::Find { id, target, upkeep, silent } => self.on_find(from, id, target, upkeep, &silent, out),
             Message::Next { id, nearer, .. } => self.on_next(from, id, nearer, out),
             Message::Found { id, owners, .. } => self.on_found(from, id, owners, out),
             Message::Outside { id, joining } => self.on_outside(from, id, joining, out),
@@ -388,6 +398,10 @@ impl Chord {
     /// One tick (10 ms) has passed.
     pub fn on_tick(&mut self, out: &mut Out) {
         self.now += 1;
+        if self.now < self.due {
+            debug_assert!(self.now < self.earliest(), "something was due at {}", self.now);
+            return;
+        }
         for index in 0..self.virtuals.len() {
             if let Some((point, _)) = self.virtuals[index].asked.filter(|(_, until)| *until <= self.now) {
                 self.suspect(point.node, out);
@@ -399,6 +413,22 @@ impl Chord {
             self.turn(out);
         }
         self.answer_itself(out);
+        self.due = self.earliest();
+    }
+
+    /// The tick at which the first of all that waits is due.
+    fn earliest(&self) -> u64 {
+        if !self.operations.is_empty() {
+            return self.now;
+        }
+        let neighbours = self.virtuals.iter().filter_map(|table| table.asked.map(|(_, until)| until));
+        let lookups = self.lookups.values().filter_map(|lookup| lookup.until());
+        neighbours.chain(lookups).fold(self.next_turn, u64::min)
+    }
+
+    /// Something more is due then.
+    fn due_at(&mut self, tick: u64) {
+        self.due = self.due.min(tick);
     }
 
     /// The transport saw that a peer's process has ended.
@@ -436,14 +466,14 @@ impl Chord {
                 table.predecessor = table.predecessor.filter(|(_, heard)| heard + SILENT_TICKS > self.now);
                 self.stabilise(index, out);
                 if let Some(exponent) = self.virtuals[index].next_finger() {
-                    let target = self.virtuals[index].start(exponent);
-                    self.look_up(target, Purpose::Finger { index, exponent }, out);
+                    self.fix_finger(index, exponent, out);
                 }
                 if round.is_multiple_of(COMPARE_ROUNDS) {
                     self.compare(index, out);
                 }
-                if round % OUTSIDE_ROUNDS == 1 {
-                    self.look_up_own(index, Purpose::Outside { index }, out);
+                if index == 0 && round % OUTSIDE_ROUNDS == 1 {
+                    let index = usize::try_from(round / OUTSIDE_ROUNDS % count).unwrap_or(0);
+                    self.look_at_own(index, out);
                 }
                 if index == 0 && self.now > self.joined_at + replicas::LEASE_TICKS {
                     self.hand_over(out);

@@ -23,7 +23,7 @@ const MAX_LEASES: usize = 4096;
 const HAND_OVERS: usize = 32;
 
 /// Up to an arc's end this node holds copies, says the arc's owner.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lease {
     behind: Position,
     until: u64,

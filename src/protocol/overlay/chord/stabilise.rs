@@ -20,7 +20,9 @@ impl Chord {
         if self.virtuals[index].asked.is_some_and(|(point, _)| point == successor) {
             return;
         }
-        self.virtuals[index].asked = Some((successor, self.now + ANSWER_TICKS));
+        let until = self.now + ANSWER_TICKS;
+        self.virtuals[index].asked = Some((successor, until));
+        self.due_at(until);
         let message = Message::Stabilise { of: successor.at, by };
         if successor.node == self.me { self.own.push_back(message) } else { out.send(successor.node, message) }
     }
@@ -102,11 +104,12 @@ impl Chord {
             0 < way && way < table.at.way_to(of.at)
         });
         let replicas = table.replicas(me, self.options.replicas);
-        let trusted = |point: &Point| !self.suspects.contains_key(&point.node);
-        let list: Vec<Point> =
-            between.into_iter().chain([of]).chain(successors).take(MAX_LIST + 2).filter(trusted).collect();
+        let suspects = &self.suspects;
+        let list = between.into_iter().chain([of]).chain(successors).take(MAX_LIST + 2);
         let table = &mut self.virtuals[index];
-        table.follow(me, list, others);
+        if !table.follow(me, list.filter(|point| !suspects.contains_key(&point.node)), others) {
+            return;
+        }
         let has_changed = table.successors.first() != Some(&of);
         if table.replicas(me, self.options.replicas) != replicas {
             self.compare(index, out);

@@ -26,35 +26,34 @@ pub struct Virtual {
 
 impl Virtual {
     pub(super) const fn new(at: Position) -> Self {
-        Self { at, predecessor: None, successors: Vec::new(), fingers: Vec::new(), fixed: 64, asked: None }
+        Self { at, predecessor: None, successors: Vec::new(), fingers: Vec::new(), fixed: 63, asked: None }
     }
 
     /// Takes these points as the next ones, as far as they are in order: clockwise, before coming round to this one.
-    /// Ends with so many distinct other nodes.
-    pub(super) fn follow(&mut self, me: NodeId, points: impl IntoIterator<Item = Point>, others: usize) {
-        self.successors.clear();
-        let mut nodes: Vec<NodeId> = Vec::with_capacity(others);
-        let mut way = 0;
+    /// Ends with so many distinct other nodes. Says whether there is anything new.
+    pub(super) fn follow(&mut self, me: NodeId, points: impl IntoIterator<Item = Point>, others: usize) -> bool {
+        let mut next: Vec<Point> = Vec::with_capacity(self.successors.len());
+        let (mut way, mut nodes) = (0, 0);
         for point in points {
             let further = self.at.way_to(point.at);
             if further <= way {
                 continue;
             }
             way = further;
-            self.successors.push(point);
-            if point.node != me && !nodes.contains(&point.node) {
-                nodes.push(point.node);
-            }
-            if nodes.len() == others || self.successors.len() == MAX_LIST {
+            nodes += usize::from(point.node != me && next.iter().all(|known| known.node != point.node));
+            next.push(point);
+            if nodes == others || next.len() == MAX_LIST {
                 break;
             }
         }
+        let is_new = next != self.successors;
+        self.successors = next;
+        is_new
     }
 
     /// The same with more points among those that are known.
     pub(super) fn merge(&mut self, me: NodeId, more: impl IntoIterator<Item = Point>, others: usize) {
-        let mut points = std::mem::take(&mut self.successors);
-        points.extend(more);
+        let mut points: Vec<Point> = self.successors.iter().copied().chain(more).collect();
         points.sort_unstable_by_key(|point| self.at.way_to(point.at));
         self.follow(me, points, others);
     }
@@ -67,15 +66,30 @@ impl Virtual {
         self.asked = self.asked.filter(|(point, _)| point.node != node);
     }
 
-    /// Notes whom a lookup of `at + 2ᵉ` found.
+    /// Notes whom a lookup of `at + 2ᵉ` found. It is the answer also for all larger exponents that do not lead behind it:
+    /// they need not be looked up in this pass.
     pub(super) fn set_finger(&mut self, exponent: u32, point: Point) {
-        match self.fingers.binary_search_by_key(&exponent, |(exponent, _)| *exponent) {
-            Ok(row) => self.fingers[row].1 = point,
-            Err(row) => self.fingers.insert(row, (exponent, point)),
+        // Its own point, all the way round, is behind everything.
+        let last = self.at.way_to(point.at).checked_ilog2().unwrap_or(u64::BITS - 1).max(exponent);
+        for exponent in exponent..=last {
+            match self.fingers.binary_search_by_key(&exponent, |(exponent, _)| *exponent) {
+                Ok(row) => self.fingers[row].1 = point,
+                Err(row) => self.fingers.insert(row, (exponent, point)),
+            }
+        }
+        if self.fixed == exponent {
+            self.fixed = last;
         }
     }
 
-    /// The next exponent to look up: from the largest down to where the successor is the answer, and again.
+    /// Where a finger points at present.
+    pub(super) fn finger(&self, exponent: u32) -> Option<Point> {
+        let row = self.fingers.binary_search_by_key(&exponent, |(exponent, _)| *exponent).ok()?;
+        self.fingers.get(row).map(|(_, point)| *point)
+    }
+
+    /// The next exponent to look up: from the smallest where the successor is not the answer anyway up to the largest,
+    /// and again.
     pub(super) fn next_finger(&mut self) -> Option<u32> {
         let way = self.at.way_to(self.successors.first()?.at);
         // 2ᵉ must lead behind the successor.
@@ -84,7 +98,7 @@ impl Virtual {
         if least >= u64::BITS {
             return None;
         }
-        self.fixed = if self.fixed > least { self.fixed - 1 } else { 63 };
+        self.fixed = if self.fixed < u64::BITS - 1 { (self.fixed + 1).max(least) } else { least };
         Some(self.fixed)
     }
 
@@ -94,10 +108,11 @@ impl Virtual {
         self.at.plus(1 << exponent)
     }
 
-    /// The first so many distinct nodes from the successor on, this one last, by their first points.
+    /// The first so many distinct nodes from the successor on, this one last, by their first points; without these.
     #[must_use]
-    pub fn owners(&self, me: NodeId, count: usize) -> Vec<Point> {
-        distinct(self.successors.iter().copied(), Point { at: self.at, node: me }, count)
+    pub fn owners(&self, me: NodeId, count: usize, silent: &[NodeId]) -> Vec<Point> {
+        let answers = |point: &Point| !silent.contains(&point.node);
+        distinct(self.successors.iter().copied().filter(answers), Point { at: self.at, node: me }, count)
     }
 
     /// The same for what belongs to this one.
@@ -143,14 +158,14 @@ mod tests {
             [point(110, 2), point(105, 9), point(120, 1), point(130, 2), point(5, 3), point(50, 4), point(101, 5)];
         table.follow(me, points, 3);
         assert_eq!(table.successors, [point(110, 2), point(120, 1), point(130, 2), point(5, 3), point(50, 4)]);
-        assert_eq!(table.owners(me, 3), [point(110, 2), point(120, 1), point(5, 3)]);
+        assert_eq!(table.owners(me, 3, &[]), [point(110, 2), point(120, 1), point(5, 3)]);
         assert_eq!(table.own(me, 3), [point(100, 1), point(110, 2), point(5, 3)]);
         table.merge(me, [point(103, 7), point(2, 8)], 3);
         assert_eq!(table.successors, [point(103, 7), point(110, 2), point(120, 1), point(130, 2), point(2, 8)]);
         table.forget(NodeId::new(7).unwrap());
         assert_eq!(table.successors[0], point(110, 2));
         let alone = Virtual::new(Position(7));
-        assert_eq!(alone.owners(me, 3), [point(7, 1)]);
+        assert_eq!(alone.owners(me, 3, &[]), [point(7, 1)]);
     }
 
     #[test]
@@ -160,10 +175,31 @@ mod tests {
         assert_eq!(table.next_finger(), None);
         table.follow(me, [point(100 + (1 << 60), 2)], 3);
         let exponents: Vec<u32> = (0..6).filter_map(|_| table.next_finger()).collect();
-        assert_eq!(exponents, [63, 62, 61, 63, 62, 61]);
-        table.set_finger(61, point(7, 4));
-        table.set_finger(63, point(9, 4));
-        table.set_finger(61, point(8, 4));
-        assert_eq!(table.fingers, [(61, point(8, 4)), (63, point(9, 4))]);
+        assert_eq!(exponents, [61, 62, 63, 61, 62, 63]);
+        table.set_finger(61, point(100 + (1 << 61), 4));
+        table.set_finger(63, point(100 + (1 << 63), 5));
+        table.set_finger(61, point(101 + (1 << 61), 6));
+        assert_eq!(table.fingers, [(61, point(101 + (1 << 61), 6)), (63, point(100 + (1 << 63), 5))]);
+    }
+
+    #[test]
+    fn a_finger_is_the_answer_up_to_its_point() {
+        let me = NodeId::new(1).unwrap();
+        let mut table = Virtual::new(Position(100));
+        table.follow(me, [point(100 + (1 << 50), 2)], 3);
+        assert_eq!(table.next_finger(), Some(51));
+        let far = point(100 + (1 << 53), 3);
+        table.set_finger(51, far);
+        assert_eq!(table.fingers, [(51, far), (52, far), (53, far)]);
+        assert_eq!(table.next_finger(), Some(54), "what is known is not looked up");
+        // What comes late of an earlier lookup does not change whose turn it is.
+        table.set_finger(51, far);
+        assert_eq!(table.next_finger(), Some(55));
+        // Nobody is behind this one but itself.
+        table.set_finger(55, point(100, 1));
+        assert_eq!((table.finger(63), table.next_finger()), (Some(point(100, 1)), Some(51)));
+        // Whoever answers with a point that is not behind the start is believed as far as it was asked.
+        table.set_finger(60, point(101, 4));
+        assert_eq!([59, 60, 61].map(|exponent| table.finger(exponent).unwrap().node.number()), [1, 4, 1]);
     }
 }

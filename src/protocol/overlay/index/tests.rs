@@ -111,6 +111,31 @@ pub(crate) fn an_entry_that_is_not_confirmed_is_not_called_undone() {
     assert_eq!(net.take(request), Some(Err(Failure::Unknown("the index has not confirmed it"))));
 }
 
+/// Two calls set a key at one node, and the earlier number comes last: the copy with the later one stays, for it may be
+/// about to become the entry.
+pub(crate) fn an_earlier_number_does_not_replace_a_later_copy() {
+    let mut net = cluster(3, 4);
+    let requests = ["1", "2"].map(|text| net.call(id(2), Call::Set { key: key("a"), value: Value::new(text) }, 200));
+    let calls: Vec<u64> = net.node(id(2)).unwrap().calls.keys().copied().collect();
+    // The index gives numbers to both; its answers come by hand.
+    net.cut(id(1), id(2));
+    net.run(5);
+    net.cut(id(2), id(1));
+    let held = |net: &Net<Index>| net.node(id(2)).unwrap().items().version(&key("a")).unwrap().stamp.counter;
+    for (call, serial) in [(calls[0], 2), (calls[1], 1)] {
+        let holder = Message::Holder { id: call, entry: None, serial: Some(serial) };
+        net.step(id(2), |node, out| node.on_message(id(1), holder, out));
+        assert_eq!(held(&net), 2);
+    }
+    net.heal();
+    net.run(150);
+    for request in requests {
+        assert!(net.take(request).is_some_and(|outcome| outcome.is_ok()));
+    }
+    let entry = net.node(id(1)).unwrap().directory().version(&key("a")).unwrap().stamp;
+    assert_eq!((entry.node, entry.counter), (id(2), held(&net)));
+}
+
 /// A late word that a copy is to go is about that copy only; and only the index has it.
 pub(crate) fn a_late_drop_does_not_take_a_new_copy() {
     let mut net = cluster(3, 4);
@@ -216,6 +241,7 @@ tables! {
     a_route_is_the_index_and_the_holder
     without_the_index_nothing_goes
     an_entry_that_is_not_confirmed_is_not_called_undone
+    an_earlier_number_does_not_replace_a_later_copy
     a_late_drop_does_not_take_a_new_copy
     a_serial_number_is_good_for_one_entry
     a_copy_that_was_replaced_is_not_entered

@@ -30,8 +30,11 @@ pub(super) struct Ledger {
     entries: BTreeMap<(u64, Key), Stamp>,
     /// All that there ever were.
     entered: BTreeSet<(u64, Key, Stamp)>,
-    /// By who was asked and the message's id: what it was to keep, to forget, or to strike out.
+    /// By who was asked and the message's id: what it was to keep, or to strike out.
     asked: BTreeMap<(NodeId, u64), (Key, Stamp)>,
+    /// And what it was to forget of what is found by flooding, unless it was set there again since: whoever sets a key does
+    /// not hear of all versions of it, so what is new need not be the newest.
+    forgets: BTreeMap<(NodeId, u64), (Key, Stamp)>,
 }
 
 const fn which(shelf: Shelf) -> Which {
@@ -147,6 +150,9 @@ impl Ledger {
     }
 
     fn holds(&mut self, who: Who, shelf: Shelf, Item { key, version }: &Item) -> Verdict {
+        if shelf == Shelf::Flood {
+            self.forgets.retain(|(node, _), (of, _)| *node != who.node || of != key);
+        }
         let about = || format!("{} holds {version:?} of '{key}' ({})", who.node, shelf.name());
         if let Some(value) = &version.value {
             self.held.insert(value.clone());
@@ -206,7 +212,7 @@ impl Ledger {
                 }
             }
             Message::Flood(flood::Message::Forget { id, key, upto }) => {
-                self.asked.insert((who.node, *id), (key.clone(), *upto));
+                self.forgets.insert((who.node, *id), (key.clone(), *upto));
             }
             Message::Index(index::Message::Strike { id, key, entry }) => {
                 self.asked.insert((who.node, *id), (key.clone(), *entry));
@@ -230,7 +236,7 @@ impl Ledger {
                 ensure(saved(Shelf::Dht, key) >= Some(stamp), rule::SAVED_FIRST, about)
             }
             Message::Flood(flood::Message::Forgot { id }) => {
-                let (Some((key, upto)), Some(held)) = (self.asked.get(&(who.node, *id)), held) else { return Ok(()) };
+                let (Some((key, upto)), Some(held)) = (self.forgets.get(&(who.node, *id)), held) else { return Ok(()) };
                 let left = held.flood.version(key).map(|version| version.stamp);
                 ensure(left.is_none_or(|left| left > *upto), rule::SAVED_FIRST, about)
             }
@@ -257,5 +263,40 @@ impl Ledger {
         for (key, version) in overlay.chord().items().iter() {
             self.copies.insert((who.generation, who.node, key.clone()), version.stamp);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is set while a release waits for its sync is another copy than the one that was to be forgotten.
+    #[test]
+    fn a_new_copy_is_not_the_forgotten_one() {
+        let node = |number| NodeId::new(number).unwrap();
+        let (who, key) = (Who { node: node(1), life: 1, generation: 1 }, Key::new("a").unwrap());
+        let of = |counter, text| Item {
+            key: key.clone(),
+            version: Version { stamp: Stamp { counter, node: node(1) }, value: Some(Value::new(text)) },
+        };
+        let (old, new) = (of(3, "<int>1</int>"), of(4, "<int>2</int>"));
+        let mut ledger = Ledger::default();
+        for Item { version, .. } in [&old, &new] {
+            let value = version.value.clone().unwrap();
+            ledger.asked(1, Which::Flood, &KeyCall::Set { key: key.clone(), value });
+        }
+        let hold = |item: &Item| Record::Hold { shelf: Shelf::Flood, item: item.clone() };
+        let mut memory = Memory::default();
+        ledger.emitted(who, &hold(&old)).unwrap();
+        memory.apply(&hold(&old));
+        let upto = Stamp { counter: 9, node: node(2) };
+        ledger.heard(who, &Message::Flood(flood::Message::Forget { id: 7, key: key.clone(), upto }));
+        let forgot = Message::Flood(flood::Message::Forgot { id: 7 });
+        assert!(ledger.sent(who, &forgot, Some(&memory)).is_err(), "the old copy is there");
+        memory.apply(&Record::Release { shelf: Shelf::Flood, key: key.clone() });
+        assert!(ledger.sent(who, &forgot, Some(&memory)).is_ok());
+        ledger.emitted(who, &hold(&new)).unwrap();
+        memory.apply(&hold(&new));
+        assert!(ledger.sent(who, &forgot, Some(&memory)).is_ok(), "it was set again");
     }
 }
