@@ -74,7 +74,7 @@ fn overlays_fail_in_small_and_are_measured_in_large() {
     let ran = sim("--protocol overlay --seeds 2");
     assert_eq!(ran.good().last(), Some(&"All invariants held in 2 seeds."));
     let [one, same] = ["--protocol overlay --nodes 20 --seed 3"; 2].map(sim);
-    for words in ["½ log2 n", "a join moves", "gone at once", "no lookup was lost while 20 of 100"] {
+    for words in ["½ log2 n", "a join moves", "gone in one moment", "no lookup was lost while 20 %"] {
         assert!(one.stdout.contains(words), "no '{words}' in\n{}", one.stdout);
     }
     // All but the last line of figures, which has the time.
