@@ -64,6 +64,8 @@
 //!   break, but nothing here is a proof.
 //! - Not consensus: while rings are apart, or a slow node is taken for a dead one, a key may have two sets of owners for a
 //!   while. The highest stamp wins when they meet. A get may miss a version that was written on the other side.
+//! - While nodes come and go a get may rarely find nothing where there is a copy: the lists of successors are not yet right,
+//!   and those that they name as owners do not hold the key. It is found again when they are.
 //! - That a key was removed is remembered as a version of its own, and takes a key's place in the store.
 //! - All nodes must use the same number of virtual nodes and of copies.
 
