@@ -18,6 +18,7 @@ use super::overlay::Clients;
 use super::room::Room;
 use super::scribe::{Job, Scribe, Task};
 use super::status::Counters;
+use super::watches::Watches;
 use super::witness::{Witness, concerns_leader};
 use crate::lab::links::Fate;
 use crate::lab::trace::Kind;
@@ -61,11 +62,7 @@ pub(super) struct Driver {
     pub(super) room: Room,
     registers: BTreeMap<RequestId, RegisterReply>,
     seekers: Clients,
-    /// With the tick at which each is asked for the last time.
-    watches: Vec<(u64, Watch)>,
-    has_new_watches: bool,
-    /// The number of the last change of the eventual board that watches were told of.
-    board_changes: u64,
+    watches: Watches,
     pub(super) clocks: Clocks,
     pub(super) witness: Witness,
     next_request: u64,
@@ -94,7 +91,6 @@ impl Driver {
         Self {
             clocks: Clocks::new(host.id()),
             witness: Witness::new(ring),
-            board_changes: 0,
             host,
             store,
             inbox,
@@ -108,8 +104,7 @@ impl Driver {
             room: Room::default(),
             registers: BTreeMap::new(),
             seekers: Clients::default(),
-            watches: Vec::new(),
-            has_new_watches: false,
+            watches: Watches::default(),
             // By chance: what a peer answers to a call of an earlier life of this node must not be taken for an answer
             // to one of this life. Half of what an XML-RPC integer holds is left to count up.
             next_request: first_request >> 2,
@@ -161,7 +156,8 @@ impl Driver {
             if let Some(due) = self.host.strong_mut().and_then(Strong::take_due) {
                 self.encoder.encode(due);
             }
-            self.look(due > 0);
+            self.note_leader();
+            self.watches.look(&mut self.host, self.now_ticks, due > 0);
             if due > 0 {
                 self.peers.release_due();
                 self.idle_ticks = self.idle_ticks.saturating_add(due);
@@ -326,8 +322,7 @@ impl Driver {
     }
 
     pub(super) fn watch(&mut self, watch: Watch, deadline_ticks: u64) {
-        self.watches.push((self.now_ticks.saturating_add(deadline_ticks), watch));
-        self.has_new_watches = true;
+        self.watches.add(self.now_ticks.saturating_add(deadline_ticks), watch);
     }
 
     /// A message comes in: the clocks go on from its sender's.
@@ -352,25 +347,13 @@ impl Driver {
         RequestId(self.next_request)
     }
 
-    /// Lets those who wait for a change look, when there was one or their time is up.
-    fn look(&mut self, ticked: bool) {
-        let board_changes = self.host.eventual().map_or(0, |eventual| eventual.board().memory().changes);
-        let merged = std::mem::replace(&mut self.board_changes, board_changes) != board_changes;
+    /// Counts a leader that was not known before.
+    fn note_leader(&mut self) {
         let leader = self.host.strong().and_then(Strong::leader);
         if leader.is_some() && leader != self.leader {
             self.leader = leader;
             self.counters.leader_changes += 1;
         }
-        let applied = self.host.strong_mut().is_some_and(|strong| strong.take_changes().count() > 0);
-        let news = applied || merged || std::mem::take(&mut self.has_new_watches);
-        if self.watches.is_empty() || !(news || ticked) {
-            return;
-        }
-        let (host, now) = (&self.host, self.now_ticks);
-        self.watches.retain_mut(|(deadline, watch)| {
-            let last = *deadline <= now;
-            !((news || last) && watch(host, last))
-        });
     }
 
     /// Turns the effects of one step into actions: what is addressed to the caller becomes the answer to its call, what

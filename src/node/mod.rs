@@ -24,6 +24,7 @@ mod scribe;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod watches;
 mod witness;
 
 use std::collections::BTreeMap;
