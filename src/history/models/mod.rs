@@ -71,10 +71,12 @@ impl<'a> Call<'a> {
     }
 
     /// Whether, if it leaves the state as it is, it would have done so at any later time as well, but for what is learned
-    /// from its answer: because it only looks, was refused, or proposes where a value is chosen for good.
+    /// from its answer: because it only looks, was refused, or proposes where a value is chosen for good. That a lock is
+    /// not held is not of this kind: later, it may be what shows that a grant is over.
     #[must_use]
     pub(super) fn never_changes_more(&self) -> bool {
-        self.op().is_look() || self.answer().is_some_and(Answer::is_refusal) || matches!(self.op(), Op::Propose { .. })
+        let is_refused = |answer: &Answer| answer.is_refusal() && *answer != Answer::NotHeld;
+        self.op().is_look() || self.answer().is_some_and(is_refused) || matches!(self.op(), Op::Propose { .. })
     }
 
     /// The answer, if there is one.
