@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender as Inbox, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
+use super::inbox::Inbox;
 use super::input::{Answering, Arrival, Input, Query, Reaction, Then, Wish};
-use super::intake::Intake;
+use super::intake::{Intake, Lane};
 use super::overlay::{Input as OverlayInput, Outcome as OverlayOutcome};
 use super::status::Snapshot;
 use crate::lab::trace::ring::Ring;
@@ -36,7 +37,7 @@ pub(crate) struct Core {
     pub(crate) peers: Arc<Peers>,
     /// The node's last events.
     pub(crate) ring: Arc<Ring>,
-    pub(super) inbox: Inbox<Input>,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) intake: Arc<Intake>,
 }
 
@@ -89,7 +90,7 @@ impl Core {
         deadline_ticks: u64,
         reply: Answering<Result<Reply, Failure>>,
     ) {
-        self.intake.commands.push(Input::Command { command, keyed, deadline_ticks, reply });
+        self.wait_in(&self.intake.commands, Input::Command { command, keyed, deadline_ticks, reply });
     }
 
     /// A look at the state: the newest within so many ticks, or without a deadline the one that is here.
@@ -107,7 +108,7 @@ impl Core {
     pub(crate) fn query_then(&self, deadline_ticks: Option<u64>, query: Query) {
         let input = Input::Query { query, deadline_ticks };
         match deadline_ticks {
-            Some(_) => self.intake.reads.push(input),
+            Some(_) => self.wait_in(&self.intake.reads, input),
             None => _ = self.inbox.send(input),
         }
     }
@@ -191,6 +192,13 @@ impl Core {
     /// A look at the overlays as they are here.
     pub(crate) fn look<T: Send + 'static>(&self, look: impl FnOnce(&Overlay) -> T + Send + 'static) -> Receiver<T> {
         self.ask(|reply| Input::Overlay(OverlayInput::Look(Box::new(move |overlay| _ = reply.send(look(overlay))))))
+    }
+
+    fn wait_in(&self, lane: &Lane, input: Input) {
+        if lane.push(input) {
+            // If the driver ends at this moment, it closes the lane, which drops what waits there.
+            _ = self.inbox.send(Input::Waiting);
+        }
     }
 
     fn ask<T>(&self, input: impl FnOnce(SyncSender<T>) -> Input) -> Receiver<T> {

@@ -1,11 +1,12 @@
-//! The driver: the one thread that owns a node's protocols and its store.
+//! The driver: it owns a node's protocols and its store.
 //!
-//! It takes all inputs that are waiting, steps the protocols, writes all records of the batch in one transaction, and
-//! then lets go of what had to wait for it. Nobody else touches the protocols, so they have no locks.
+//! In one turn it takes all inputs that are waiting, steps the protocols, writes all records of the batch in one
+//! transaction, and then lets go of what had to wait for it. One thread at a time has it ([`super::inbox`] says which),
+//! and nobody else touches the protocols, so they have no locks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
@@ -39,17 +40,25 @@ use crate::store::{Store, StoreError};
 
 /// The length of a tick.
 pub const TICK: Duration = Duration::from_millis(10);
-/// Inputs taken into one batch at most, so that the first does not wait for ever.
-const MAX_BATCH: usize = 1024;
 /// Ticks made up for after a stall; what exceeds them is forgotten: deadlines then last longer, nothing worse.
 const MAX_LATE_TICKS: u32 = 5;
 /// After so many ticks without an input the store may do its housekeeping.
 const IDLE_TICKS: u32 = 50;
 
+/// What comes after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// Another turn: there is something left that it could use.
+    More,
+    /// Nothing, until the next input or tick.
+    Wait,
+    /// The end.
+    Stop,
+}
+
 pub(super) struct Driver {
     pub(super) host: Host,
     pub(super) store: Box<dyn Store>,
-    inbox: Receiver<Input>,
     intake: Arc<Intake>,
     pub(super) peers: Arc<Peers>,
     pub(super) scribe: Scribe,
@@ -83,8 +92,7 @@ impl Driver {
     pub(super) fn new(
         host: Host,
         store: Box<dyn Store>,
-        (inbox, intake): (Receiver<Input>, Arc<Intake>),
-        peers: Arc<Peers>,
+        (intake, peers): (Arc<Intake>, Arc<Peers>),
         (scribe, encoder): (Scribe, Encoder),
         (first_request, ring): (u64, Arc<Ring>),
     ) -> Self {
@@ -93,7 +101,6 @@ impl Driver {
             witness: Witness::new(ring),
             host,
             store,
-            inbox,
             intake,
             peers,
             scribe,
@@ -120,56 +127,56 @@ impl Driver {
         }
     }
 
-    /// Runs until [`Input::Stop`], or until the store fails.
-    pub(super) fn run(mut self) -> Result<(), StoreError> {
+    /// Notes that it begins.
+    pub(super) fn begin(&mut self) {
         let generation = self.host.generation();
         self.witness.record(&mut self.clocks, Kind::Start, || About::text(format!("generation {generation}")));
-        let mut batch = VecDeque::new();
-        loop {
-            let patience =
-                if self.listen() { self.next_tick.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            match self.inbox.recv_timeout(patience) {
-                Ok(input) => {
-                    batch.push_back(input);
-                    batch.extend(self.inbox.try_iter().take(MAX_BATCH));
-                    self.idle_ticks = 0;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            let mut stopping = false;
-            while let Some(input) = batch.pop_front() {
-                stopping |= matches!(input, Input::Stop);
-                self.step(input);
-            }
-            let due = self.ticks_due();
-            self.take_waiting(due > 0, &mut batch);
-            for input in batch.drain(..) {
-                self.step(input);
-            }
-            self.now_ticks += u64::from(due);
-            if !self.room.is_out() {
-                self.pass(due);
-            }
-            self.perform(due > 0 || stopping)?;
-            self.mind_room()?;
-            if let Some(due) = self.host.strong_mut().and_then(Strong::take_due) {
-                self.encoder.encode(due);
-            }
-            self.note_leader();
-            self.watches.look(&mut self.host, self.now_ticks, due > 0);
-            if due > 0 {
-                self.peers.release_due();
-                self.idle_ticks = self.idle_ticks.saturating_add(due);
-                if self.idle_ticks >= IDLE_TICKS {
-                    self.idle_ticks = 0;
-                    self.store.idle()?;
-                }
-            }
-            if stopping {
-                return Ok(());
+    }
+
+    /// When the next turn is due at the latest.
+    pub(super) const fn next_tick(&self) -> Instant {
+        self.next_tick
+    }
+
+    /// Takes these inputs, and what waits in the intake, and does what follows from them.
+    pub(super) fn turn(&mut self, mut batch: VecDeque<Input>) -> Result<After, StoreError> {
+        if !batch.is_empty() {
+            self.idle_ticks = 0;
+        }
+        let mut stopping = false;
+        while let Some(input) = batch.pop_front() {
+            stopping |= matches!(input, Input::Stop);
+            self.step(input);
+        }
+        let due = self.ticks_due();
+        self.take_waiting(due > 0, &mut batch);
+        for input in batch.drain(..) {
+            self.step(input);
+        }
+        self.now_ticks += u64::from(due);
+        if !self.room.is_out() {
+            self.pass(due);
+        }
+        self.perform(due > 0 || stopping)?;
+        self.mind_room()?;
+        if let Some(due) = self.host.strong_mut().and_then(Strong::take_due) {
+            self.encoder.encode(due);
+        }
+        self.note_leader();
+        self.watches.look(&mut self.host, self.now_ticks, due > 0);
+        if due > 0 {
+            self.peers.release_due();
+            self.idle_ticks = self.idle_ticks.saturating_add(due);
+            if self.idle_ticks >= IDLE_TICKS {
+                self.idle_ticks = 0;
+                self.store.idle()?;
             }
         }
+        Ok(match stopping {
+            true => After::Stop,
+            false if self.listen() => After::Wait,
+            false => After::More,
+        })
     }
 
     /// Time passes for the protocols, and the batch ends.

@@ -1,11 +1,11 @@
 //! Encodes snapshots, each in a thread of its own, which ends with it: there is seldom one, and never a second meanwhile.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender as Inbox;
 use std::thread;
 
 use log::warn;
 
+use super::inbox::Inbox;
 use super::input::Input;
 use crate::protocol::strong::snapshots::Due;
 use crate::protocol::types::NodeId;
@@ -13,11 +13,11 @@ use crate::protocol::types::NodeId;
 /// The driver's end.
 pub(super) struct Encoder {
     id: NodeId,
-    inbox: Inbox<Input>,
+    inbox: Arc<Inbox>,
 }
 
 impl Encoder {
-    pub(super) const fn new(id: NodeId, inbox: Inbox<Input>) -> Self {
+    pub(super) const fn new(id: NodeId, inbox: Arc<Inbox>) -> Self {
         Self { id, inbox }
     }
 

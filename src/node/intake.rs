@@ -5,16 +5,14 @@
 //! all the rest of the call. So they lie here, and the driver is woken for the first of them only when it listens: it
 //! takes all that came at once, when its hands are free, and at every tick in any case.
 
-use std::sync::mpsc::Sender as Inbox;
-
 use parking_lot::Mutex;
 
 use super::input::Input;
 
 /// Calls of one kind that wait.
+#[derive(Default)]
 pub(crate) struct Lane {
     state: Mutex<State>,
-    inbox: Inbox<Input>,
 }
 
 #[derive(Default)]
@@ -27,23 +25,16 @@ struct State {
 }
 
 impl Lane {
-    pub(super) fn new(inbox: Inbox<Input>) -> Self {
-        Self { state: Mutex::default(), inbox }
-    }
-
-    /// Lets a call wait, and wakes the driver if it listens. When the driver has ended, the call is dropped, and with it
-    /// the sender for its answer: whoever waits hears that.
-    pub(super) fn push(&self, input: Input) {
+    /// Lets a call wait, and says whether the driver is to hear of it. When the driver has ended, the call is dropped, and
+    /// with it the sender for its answer: whoever waits hears that.
+    #[must_use]
+    pub(super) fn push(&self, input: Input) -> bool {
         let mut state = self.state.lock();
         if state.closed {
-            return;
+            return false;
         }
         state.waiting.push(input);
-        if std::mem::take(&mut state.listening) {
-            drop(state);
-            // If the driver ends at this moment, it closes the lane, which drops what waits here.
-            _ = self.inbox.send(Input::Waiting);
-        }
+        std::mem::take(&mut state.listening)
     }
 
     /// Moves all that waits behind what is in `batch`.
@@ -67,6 +58,7 @@ impl Lane {
 }
 
 /// All that waits, by what it waits for.
+#[derive(Default)]
 pub(crate) struct Intake {
     /// Commands, while a batch of the leader's is under way.
     pub(super) commands: Lane,
@@ -75,10 +67,6 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(inbox: &Inbox<Input>) -> Self {
-        Self { commands: Lane::new(inbox.clone()), reads: Lane::new(inbox.clone()) }
-    }
-
     pub(super) fn close(&self) {
         self.commands.close();
         self.reads.close();
@@ -87,7 +75,7 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{TryRecvError, channel, sync_channel};
+    use std::sync::mpsc::{TryRecvError, sync_channel};
 
     use super::*;
 
@@ -98,30 +86,25 @@ mod tests {
 
     #[test]
     fn only_the_first_call_wakes_a_driver_that_listens() {
-        let (inbox, inputs) = channel();
-        let lane = Lane::new(inbox);
-        lane.push(call().0);
-        assert!(inputs.try_recv().is_err(), "nobody listens yet");
+        let lane = Lane::default();
+        assert!(!lane.push(call().0), "nobody listens yet");
         assert!(!lane.listen(), "one waits already");
         let mut batch = Vec::new();
         lane.take(&mut batch);
         assert_eq!(batch.len(), 1);
         assert!(lane.listen());
-        lane.push(call().0);
-        lane.push(call().0);
-        assert!(matches!(inputs.try_recv(), Ok(Input::Waiting)));
-        assert!(inputs.try_recv().is_err());
+        assert!(lane.push(call().0));
+        assert!(!lane.push(call().0));
     }
 
     #[test]
     fn whoever_waits_hears_that_the_driver_has_ended() {
-        let (inbox, _inputs) = channel();
-        let lane = Lane::new(inbox);
+        let lane = Lane::default();
         let (before, answer_before) = call();
-        lane.push(before);
+        assert!(!lane.push(before));
         lane.close();
         let (after, answer_after) = call();
-        lane.push(after);
+        assert!(!lane.push(after));
         assert_eq!(answer_before.try_recv(), Err(TryRecvError::Disconnected));
         assert_eq!(answer_after.try_recv(), Err(TryRecvError::Disconnected));
     }

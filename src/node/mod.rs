@@ -4,17 +4,18 @@
 //!
 //! | thread | how many | what it does |
 //! |---|---|---|
-//! | driver | 1 | owns the protocols and the store; see [`driver`] |
+//! | driver | 1 | drives the protocols and the store when nobody else does; see [`inbox`] and [`driver`] |
 //! | scribe | 1 | writes the decided files, and answers the calls that wait for them |
 //! | snapshot | 1, now and then | encodes the services' state, which would keep the driver |
-//! | sender | 1 a peer | sends what is queued for the peer, and brings the answers back |
+//! | sender | 1 a peer | sends what is queued for the peer, and brings the answers to the driver |
 //! | accept | 1 | takes connections |
-//! | connection | 1 a connection | reads a call, hands it to the driver; waits and answers, if the driver does not; tells an open page |
+//! | connection | 1 a connection | reads a call, brings it to the driver; waits and answers, if the driver does not; tells an open page |
 //! | page-look, page-ask | 1, and 1 a peer | asks the other nodes how they are, for an open page; ends when they have said |
 
 pub(crate) mod core;
 pub mod driver;
 mod encoder;
+pub(crate) mod inbox;
 pub(crate) mod input;
 mod intake;
 pub mod measure;
@@ -32,7 +33,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,7 @@ use crate::web::Web;
 use core::Core;
 use driver::Driver;
 use encoder::Encoder;
+use inbox::Inbox;
 use input::Input;
 use intake::Intake;
 use scribe::Scribe;
@@ -119,7 +120,7 @@ pub enum NodeError {
 pub struct Node {
     core: Arc<Core>,
     door: Door,
-    driver: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+    driver: Mutex<Option<JoinHandle<Result<(), NodeError>>>>,
 }
 
 impl Node {
@@ -171,22 +172,22 @@ impl Node {
             overlay: Some(Default::default()),
         };
         let host = Host::new(id, founding, options, durable, seed);
-        let (inbox, inputs) = channel();
+        let inbox = Arc::new(Inbox::default());
         let ring = Arc::new(Ring::new(trace));
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));
         let peers = Arc::new(peers.map_err(io("starting the senders"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
         let helpers = (scribe, Encoder::new(id, inbox.clone()));
-        let intake = Arc::new(Intake::new(&inbox));
-        let ways = (inputs, intake.clone());
-        let driver = Driver::new(host, Box::new(store), ways, peers.clone(), helpers, (random()?, ring.clone()));
+        let intake = Arc::new(Intake::default());
+        let ways = (intake.clone(), peers.clone());
+        let driver = Driver::new(host, Box::new(store), ways, helpers, (random()?, ring.clone()));
         let since = Instant::now();
-        let core = Core { id, address, joined: join, lab, access, since, peers, ring, inbox, intake };
+        let core = Core { id, address, joined: join, lab, access, since, peers, ring, inbox: inbox.clone(), intake };
         let core = Arc::new(core);
         let web = Arc::new(Web::new(core.clone(), &calling).map_err(io("preparing the page"))?);
         let driver = thread::Builder::new()
             .name(format!("{id} driver"))
-            .spawn(move || driver.run())
+            .spawn(move || inbox.run(driver))
             .map_err(io("starting the driver"))?;
         // Nodes that are known by name call each other by name.
         let options = door::Options {
@@ -224,7 +225,7 @@ impl Node {
         let ended = driver.join();
         self.core.peers.stop();
         match ended {
-            Ok(result) => Ok(result?),
+            Ok(result) => result,
             Err(_) => Err(NodeError::Panicked),
         }
     }

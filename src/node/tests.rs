@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+use super::NodeError;
 use super::driver::Driver;
 use super::encoder::Encoder;
+use super::inbox::Inbox;
 use super::input::{Input, Wish};
 use super::intake::Intake;
 use super::scribe::Scribe;
@@ -83,9 +85,9 @@ impl Store for Fickle {
 /// A node alone, which leads.
 struct Alone {
     mode: Arc<Mutex<Mode>>,
-    inbox: Sender<Input>,
+    inbox: Arc<Inbox>,
     intake: Arc<Intake>,
-    thread: JoinHandle<Result<(), StoreError>>,
+    thread: JoinHandle<Result<(), NodeError>>,
     _dir: TempDir,
 }
 
@@ -97,15 +99,16 @@ impl Alone {
         store.write(&[Record::Log(LogRecord::Prove)], "", true).unwrap();
         let options = host::Options { strong: Some(strong::Options::default()), ..host::Options::default() };
         let host = Host::new(id, Members::new([id]).unwrap(), options, store.load().unwrap(), 1);
-        let (inbox, inputs) = channel();
+        let inbox = Arc::new(Inbox::default());
         let ring = Arc::new(Ring::new(false));
         let peers = Peers::start(id, &BTreeMap::new(), &Calling::plain(PATIENCE), inbox.clone(), (1, ring.clone()));
         let scribe = Scribe::start(DecidedFiles::open(dir.path()).unwrap(), "scribe".to_owned()).unwrap();
-        let intake = Arc::new(Intake::new(&inbox));
+        let intake = Arc::new(Intake::default());
         let helpers = (scribe, Encoder::new(id, inbox.clone()));
-        let ways = (inputs, intake.clone());
-        let driver = Driver::new(host, Box::new(store), ways, Arc::new(peers.unwrap()), helpers, (1, ring));
-        let alone = Self { mode, inbox, intake, thread: thread::spawn(|| driver.run()), _dir: dir };
+        let ways = (intake.clone(), Arc::new(peers.unwrap()));
+        let driver = Driver::new(host, Box::new(store), ways, helpers, (1, ring));
+        let drives = inbox.clone();
+        let alone = Self { mode, inbox, intake, thread: thread::spawn(move || drives.run(driver)), _dir: dir };
         until("it to lead", || alone.look(|strong| strong.log().leads().is_some()).recv().unwrap());
         alone
     }
@@ -121,12 +124,20 @@ impl Alone {
     /// Holds the driver until something is sent, so that what comes meanwhile is in one batch.
     fn hold(&self) -> Sender<()> {
         let ((open, gate), (entered, entrance)) = (channel::<()>(), channel());
-        drop(self.look(move |_| {
+        let query = Box::new(move |_: Result<&Strong, Failure>| {
             _ = entered.send(());
             _ = gate.recv();
-        }));
+        });
+        let inbox = self.inbox.clone();
+        thread::spawn(move || inbox.send(Input::Query { query, deadline_ticks: None }));
         entrance.recv().unwrap();
         open
+    }
+
+    fn wake(&self, wanted: bool) {
+        if wanted {
+            self.inbox.send(Input::Waiting).unwrap();
+        }
     }
 
     fn has_key(&self) -> Receiver<bool> {
@@ -138,14 +149,14 @@ impl Alone {
         let action = Action::KvPut { key: "k", value: "<int>1</int>", fence: None };
         let command = Command { request: None, time_ms: 0, author: 1, action }.encode();
         let reply = Box::new(move |result| _ = reply.send(result));
-        self.intake.commands.push(Input::Command { command, keyed: false, deadline_ticks: 500, reply });
+        self.wake(self.intake.commands.push(Input::Command { command, keyed: false, deadline_ticks: 500, reply }));
         answer
     }
 
     fn read(&self) -> Result<(), Failure> {
         let (reply, answer) = sync_channel(1);
         let query = Box::new(move |strong: Result<&Strong, Failure>| _ = reply.send(strong.map(|_| ())));
-        self.intake.reads.push(Input::Query { query, deadline_ticks: Some(500) });
+        self.wake(self.intake.reads.push(Input::Query { query, deadline_ticks: Some(500) }));
         answer.recv().unwrap()
     }
 }
@@ -168,6 +179,43 @@ fn a_look_sees_nothing_that_is_not_saved() {
     assert!(alone.thread.join().unwrap().is_err());
     assert_eq!(put.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected), "nothing was saved");
     assert_ne!(read.recv_timeout(PATIENCE), Ok(true), "it was seen, and is not there");
+}
+
+#[test]
+fn whoever_brings_an_input_drives() {
+    let alone = Alone::start();
+    let me = thread::current().id();
+    // Unless its own thread drives at this moment, because time passes.
+    until("a turn in this thread", || alone.look(|_| thread::current().id()).recv().unwrap() == me);
+    alone.inbox.send(Input::Stop).unwrap();
+    alone.thread.join().unwrap().unwrap();
+    assert!(alone.inbox.send(Input::Waiting).is_err());
+}
+
+#[test]
+fn what_comes_while_somebody_drives_is_done_all_the_same() {
+    let alone = Alone::start();
+    let open = alone.hold();
+    let answers: Vec<_> = (0..3000).map(|number| alone.look(move |_| number)).collect();
+    open.send(()).unwrap();
+    // More than one turn takes, and nobody brings anything after it.
+    for (number, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.recv_timeout(PATIENCE), Ok(number));
+    }
+    alone.inbox.send(Input::Stop).unwrap();
+    alone.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_driver_that_panics_ends_wherever_it_does() {
+    let alone = Alone::start();
+    let open = alone.hold();
+    let put = alone.put();
+    drop(alone.look(|_| panic!("on purpose")));
+    open.send(()).unwrap();
+    assert!(matches!(alone.thread.join().unwrap(), Err(NodeError::Panicked)));
+    assert_eq!(put.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+    assert!(alone.inbox.send(Input::Waiting).is_err());
 }
 
 #[test]

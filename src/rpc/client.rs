@@ -1,4 +1,4 @@
-//! Calls to a node: what the peers' senders, the shell, the tests and the benchmarks use.
+//! Calls to a node: what the shell, the tests and the benchmarks use, and the lines between nodes that speak TLS.
 
 use std::fs;
 use std::io;
@@ -23,8 +23,8 @@ use crate::node::measure::Histogram;
 use crate::xmlrpc::{DecodeError, EncodeError, Fault, Limits, from_response, to_call};
 
 /// A reply may be somewhat larger than a call: it carries what calls brought, and more around it.
-const MAX_REPLY_BYTES: usize = 16 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const MAX_REPLY_BYTES: usize = 16 << 20;
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Shorter than a door's idle timeout, so that a pooled connection is seldom one that the door is closing.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 /// How long a host name's address is believed.
@@ -157,7 +157,7 @@ impl Client {
             }
             None => (Agent::with_parts(config.build(), PlainConnector, address_known), "http"),
         };
-        let limits = Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() };
+        let limits = reply_limits();
         Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, limits, traffic: Arc::default() }
     }
 
@@ -181,27 +181,17 @@ impl Client {
     pub fn call<P: Serialize + ?Sized, T: DeserializeOwned>(&self, method: &str, params: &P) -> Result<T, CallError> {
         let mut body = Vec::with_capacity(512);
         to_call(method, params, &mut body)?;
-        Ok(self.post_once(&body)??)
+        let answer = self.post(&body, false)?;
+        let decoded: Result<Result<T, Fault>, DecodeError> = from_response(&answer, &self.limits);
+        Ok(decoded.map_err(|error| CallError::Garbled(error.to_string()))??)
     }
 
-    /// Sends an encoded call and decodes the response. Sent again, once, if a connection from the pool broke before any
-    /// byte of an answer came: the door had closed it meanwhile. For the protocols' messages, which are idempotent.
+    /// Sends an encoded call, and answers with the body of the response. If it may be sent `again`, it is, once, if a
+    /// connection from the pool broke before any byte of an answer came: the door had closed it meanwhile.
     ///
     /// # Errors
-    /// As for [`Client::call`], but a fault is not an error.
-    pub(super) fn post<T: DeserializeOwned>(&self, body: &[u8]) -> Result<Result<T, Fault>, CallError> {
-        self.post_perhaps_again(body, true)
-    }
-
-    /// The same, but never sent again: for what would take effect twice.
-    ///
-    /// # Errors
-    /// As for [`Client::post`].
-    pub(super) fn post_once<T: DeserializeOwned>(&self, body: &[u8]) -> Result<Result<T, Fault>, CallError> {
-        self.post_perhaps_again(body, false)
-    }
-
-    fn post_perhaps_again<T: DeserializeOwned>(&self, body: &[u8], again: bool) -> Result<Result<T, Fault>, CallError> {
+    /// As for [`Client::call`], but for faults, which are bodies like others.
+    pub(super) fn post(&self, body: &[u8], again: bool) -> Result<Vec<u8>, CallError> {
         let mut sent_before = false;
         let answer = match self.exchange(body) {
             Err(Error::Io(error)) if again && broke_before_an_answer(&error) => {
@@ -222,12 +212,7 @@ impl Client {
             };
             if never_sent { CallError::Unreachable(error) } else { CallError::NoAnswer(error) }
         })?;
-        let bytes = bytes.map_err(|status| {
-            let hint =
-                if status == 401 { ": the node does not know this name and secret, or none was given" } else { "" };
-            CallError::Garbled(format!("HTTP status {status}{hint}"))
-        })?;
-        from_response(&bytes, &self.limits).map_err(|error: DecodeError| CallError::Garbled(error.to_string()))
+        bytes.map_err(|status| CallError::Garbled(status_hint(status)))
     }
 
     /// One HTTP exchange: the body, or the status if it is not 200.
@@ -255,6 +240,17 @@ impl Client {
         let bytes = response.body_mut().with_config().limit(MAX_REPLY_BYTES as u64).read_to_vec()?;
         Ok(if status == 200 { Ok(bytes) } else { Err(status) })
     }
+}
+
+/// The limits of what a node answers.
+pub(super) fn reply_limits() -> Limits {
+    Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() }
+}
+
+/// What an HTTP status says that is not 200.
+pub(super) fn status_hint(status: u16) -> String {
+    let hint = if status == 401 { ": the node does not know this name and secret, or none was given" } else { "" };
+    format!("HTTP status {status}{hint}")
 }
 
 fn broke_before_an_answer(error: &io::Error) -> bool {

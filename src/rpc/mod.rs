@@ -7,6 +7,7 @@ pub mod door;
 pub mod faults;
 mod introspect;
 pub mod lab;
+mod line;
 pub mod methods;
 mod multicall;
 pub mod overlay;

@@ -1,43 +1,31 @@
-//! HTTP out: a sender thread per peer.
-//!
-//! The driver never waits for a peer: it puts a message into the peer's queue. The peer's thread takes what is queued,
-//! sends one message as itself and several as one `system.multicall`, and hands the answers to the driver as messages.
-//! A peer that is slow or gone costs its own queue, and there the oldest messages.
+//! HTTP out: a [`Line`] to every peer, and what stands before it, the gates and links of the lab.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::mpsc::Sender as Inbox;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{debug, info, warn};
-use parking_lot::{Condvar, Mutex, RwLock};
-use serde::Serialize;
+use parking_lot::{Mutex, RwLock};
 
-use super::client::{CallError, Calling, Client, Traffic};
-use super::wire::{self, Answer, Envelope, Item};
+use super::client::{Calling, Traffic};
+use super::line::{Hub, Line};
 use super::wire_strong;
 use crate::lab::gates::Gates;
 use crate::lab::links::{Fate, Late, Links};
 use crate::lab::trace::Kind as Happening;
 use crate::lab::trace::ring::{MessageId, Ring};
+use crate::node::inbox::Inbox;
 use crate::node::input::{Arrival, Input};
 use crate::protocol::clock::Stamp;
 use crate::protocol::host::Sender;
 use crate::protocol::types::NodeId;
 use crate::protocol::{Message, paxos};
-use crate::xmlrpc::{Fault, to_call};
 
 /// How long a peer may take to answer. It answers as soon as its disk has written.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a Commit waits for a message that it can travel with.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(2);
-const MAX_QUEUED: usize = 4096;
-/// Messages in one multicall, and the bytes of values in it.
-const MAX_TOGETHER: usize = 256;
-const MAX_TOGETHER_BYTES: usize = 1 << 20;
 
 /// A message on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +101,8 @@ impl Outgoing {
         }
     }
 
-    fn value_bytes(&self) -> usize {
+    /// The bytes of its values.
+    pub(super) fn value_bytes(&self) -> usize {
         match &self.message {
             Message::Paxos(paxos::Message::Accept { value, .. } | paxos::Message::Commit { value, .. }) => {
                 value.as_str().len()
@@ -124,68 +113,50 @@ impl Outgoing {
 }
 
 /// All peers of a node, the gates before them, and the links to them.
-#[derive(Debug)]
 pub(crate) struct Peers {
-    me: NodeId,
+    hub: Hub,
     gates: Gates,
-    links: Arc<Links>,
-    ring: Arc<Ring>,
-    calling: Calling,
     /// Those who founded the cluster, and where they listen: single values are decided with them, whoever the members are.
     founding: BTreeMap<NodeId, String>,
-    lines: RwLock<BTreeMap<NodeId, End>>,
-    inbox: Inbox<Input>,
+    lines: RwLock<BTreeMap<NodeId, Arc<Line>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// This end of a line: what the sender at the other one takes from.
-#[derive(Debug)]
-struct End {
-    address: String,
-    queue: Arc<Queue>,
-    traffic: Arc<Traffic>,
-}
-
 impl Peers {
-    /// Starts a sender for every other member; the seed decides what lossy links lose.
+    /// Opens a line to every other member; the seed decides what lossy links lose.
     pub(crate) fn start(
         me: NodeId,
         addresses: &BTreeMap<NodeId, String>,
         calling: &Calling,
-        inbox: Inbox<Input>,
+        inbox: Arc<Inbox>,
         (seed, ring): (u64, Arc<Ring>),
     ) -> io::Result<Self> {
         let founding: BTreeMap<NodeId, String> =
             addresses.iter().filter(|(peer, _)| **peer != me).map(|(peer, address)| (*peer, address.clone())).collect();
+        let (links, calling) = (Arc::new(Links::new(seed)), calling.clone());
         let peers = Self {
-            me,
+            hub: Hub { me, calling, links, ring, inbox },
             gates: Gates::default(),
-            links: Arc::new(Links::new(seed)),
-            ring,
-            calling: calling.clone(),
             founding: founding.clone(),
             lines: RwLock::default(),
-            inbox,
             threads: Mutex::default(),
         };
         for (peer, address) in founding {
-            let end = peers.open(peer, address)?;
-            peers.lines.write().insert(peer, end);
+            let line = peers.open(peer, address)?;
+            peers.lines.write().insert(peer, line);
         }
         Ok(peers)
     }
 
-    fn open(&self, peer: NodeId, address: String) -> io::Result<End> {
-        let (me, queue) = (self.me, Arc::new(Queue::default()));
-        let client = Client::calling(&address, &self.calling);
-        let traffic = client.traffic();
-        let (links, ring, inbox) = (self.links.clone(), self.ring.clone(), self.inbox.clone());
-        let line = Line { me, peer, client, queue: queue.clone(), links, ring, inbox, is_up: true };
-        let thread = thread::Builder::new().name(format!("{me} to {peer}")).spawn(move || line.run())?;
+    fn open(&self, peer: NodeId, address: String) -> io::Result<Arc<Line>> {
+        let line = Arc::new(Line::new(self.hub.clone(), peer, address));
+        let running = line.clone();
+        let name = format!("{} to {peer}", self.hub.me);
+        let thread = thread::Builder::new().name(name).spawn(move || running.run())?;
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);
-        Ok(End { address, queue, traffic })
+        Ok(line)
     }
 
     /// From now on there are lines to these, and to those who founded the cluster: others are closed, and what waits for
@@ -193,12 +164,12 @@ impl Peers {
     pub(crate) fn meet(&self, addresses: BTreeMap<NodeId, Arc<str>>) {
         let mut wanted = self.founding.clone();
         wanted.extend(addresses.into_iter().map(|(peer, address)| (peer, address.to_string())));
-        wanted.remove(&self.me);
+        wanted.remove(&self.hub.me);
         let mut lines = self.lines.write();
-        lines.retain(|peer, end| {
-            let stays = wanted.get(peer) == Some(&end.address);
+        lines.retain(|peer, line| {
+            let stays = wanted.get(peer).is_some_and(|address| address == line.address());
             if !stays {
-                end.queue.close();
+                line.close();
             }
             stays
         });
@@ -207,7 +178,7 @@ impl Peers {
                 continue;
             }
             match self.open(peer, address) {
-                Ok(end) => _ = lines.insert(peer, end),
+                Ok(line) => _ = lines.insert(peer, line),
                 // Like a peer that cannot be reached. The next change of the members tries again, and so does a restart.
                 Err(error) => warn!("no thread could be started that sends to {peer}: {error}"),
             }
@@ -216,7 +187,7 @@ impl Peers {
 
     /// Whether there is a line to a node, or it is this one.
     pub(crate) fn knows(&self, node: NodeId) -> bool {
-        node == self.me || self.lines.read().contains_key(&node)
+        node == self.hub.me || self.lines.read().contains_key(&node)
     }
 
     /// Sends a message, unless a gate keeps it. Never waits.
@@ -233,12 +204,12 @@ impl Peers {
 
     /// The nodes that this one speaks to, and where they listen.
     pub(crate) fn addresses(&self) -> BTreeMap<NodeId, String> {
-        self.lines.read().iter().map(|(&peer, end)| (peer, end.address.clone())).collect()
+        self.lines.read().iter().map(|(&peer, line)| (peer, line.address().to_owned())).collect()
     }
 
     /// What was sent to each peer, and received from it in answer.
     pub(crate) fn traffic(&self) -> BTreeMap<NodeId, Arc<Traffic>> {
-        self.lines.read().iter().map(|(&peer, end)| (peer, end.traffic.clone())).collect()
+        self.lines.read().iter().map(|(&peer, line)| (peer, line.traffic())).collect()
     }
 
     /// The gates, for the lab. What they let go is to be handed to [`Peers::release`].
@@ -248,76 +219,77 @@ impl Peers {
 
     /// The links, for the lab.
     pub(crate) fn links(&self) -> &Links {
-        &self.links
+        &self.hub.links
     }
 
     /// Sends what a gate has let go; what the node sent to itself goes to the driver.
     pub(crate) fn release(&self, released: Vec<Outgoing>) {
-        let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.me);
+        let (own, others): (Vec<_>, Vec<_>) = released.into_iter().partition(|outgoing| outgoing.to == self.hub.me);
         for outgoing in others {
             self.befalls(Happening::Release, &outgoing);
             self.transmit(outgoing);
         }
         let said = |Outgoing { generation, clock, message, .. }: Outgoing| {
-            let sender = Sender { from: self.me, generation: Some(generation) };
+            let sender = Sender { from: self.hub.me, generation: Some(generation) };
             Arrival { sender, message, clock: Some(clock) }
         };
         self.arrive(own.into_iter().map(said).collect());
     }
 
-    /// Sends what gates no longer hold because their time is up, and what was late and is due.
+    /// Sends what gates no longer hold because their time is up, what was late and is due, and what waited for company.
     pub(crate) fn release_due(&self) {
         let released = self.gates.open_expired();
         if !released.is_empty() {
             self.release(released);
         }
         let mut arrived = Vec::new();
-        for late in self.links.due() {
+        for late in self.links().due() {
             match late {
                 Late::Leaves(outgoing) => self.enqueue(outgoing),
                 Late::Arrives(arrival) => arrived.push(arrival),
             }
         }
         self.arrive(arrived);
+        self.lines.read().values().for_each(|line| line.flush());
     }
 
     fn arrive(&self, messages: Vec<Arrival>) {
         if !messages.is_empty() {
             // If the driver has ended, the node is stopping, and the messages are lost like any other.
-            _ = self.inbox.send(Input::Arrived(messages));
+            _ = self.hub.inbox.send(Input::Arrived(messages));
         }
     }
 
     /// Sends a message over its link, with whatever is wrong with that.
     fn transmit(&self, outgoing: Outgoing) {
-        match self.links.fate(outgoing.to) {
+        match self.links().fate(outgoing.to) {
             Fate::Passes => self.enqueue(outgoing),
             Fate::Lost => self.befalls(Happening::Lose, &outgoing),
             Fate::Late(delay) => {
                 let to = outgoing.to;
-                if !self.links.postpone(Late::Leaves(outgoing), delay) {
+                if !self.links().postpone(Late::Leaves(outgoing), delay) {
                     debug!("too much is late: the link to {to} lost a message");
                 }
             }
         }
     }
 
-    /// Ends the senders. One that waits for an answer ends when it has it, or when the time is up.
+    /// Closes the lines, and waits for their threads.
     pub(crate) fn stop(&self) {
-        self.lines.read().values().for_each(|end| end.queue.close());
+        self.lines.read().values().for_each(|line| line.close());
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.join().is_err() {
-                info!("a sender thread panicked");
+                info!("the thread of a line panicked");
             }
         }
     }
 
     /// Tells of a message that does not just arrive. What the node says to itself has no stamp, and is not told of.
     fn befalls(&self, what: Happening, outgoing: &Outgoing) {
-        if outgoing.to != self.me {
+        if outgoing.to != self.hub.me {
             let Outgoing { to, clock, message, .. } = outgoing;
-            self.ring.message(what, clock, Some(MessageId::of(self.me, clock)), *to, message);
+            self.hub.ring.message(what, clock, Some(MessageId::of(self.hub.me, clock)), *to, message);
         }
     }
 
@@ -328,175 +300,8 @@ impl Peers {
             return;
         }
         match self.lines.read().get(&outgoing.to) {
-            Some(end) => end.queue.push(outgoing),
+            Some(line) => line.push(outgoing),
             None => debug!("dropped a message to {}, which is no peer", outgoing.to),
         }
-    }
-}
-
-/// The messages that wait for one peer.
-#[derive(Debug, Default)]
-struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    messages: VecDeque<Outgoing>,
-    closed: bool,
-}
-
-impl Queue {
-    fn push(&self, outgoing: Outgoing) {
-        let mut state = self.state.lock();
-        if state.messages.len() >= MAX_QUEUED {
-            state.messages.pop_front();
-        }
-        state.messages.push_back(outgoing);
-        self.filled.notify_one();
-    }
-
-    fn close(&self) {
-        self.state.lock().closed = true;
-        self.filled.notify_one();
-    }
-
-    /// Waits for messages, and takes as many as go into one call; `None` once closed.
-    fn take(&self) -> Option<Vec<Outgoing>> {
-        let mut state = self.state.lock();
-        while state.messages.is_empty() && !state.closed {
-            self.filled.wait(&mut state);
-        }
-        // What was chosen is told with the next message, if there is one soon: nobody waits for a Commit.
-        let until = Instant::now() + COMMIT_PATIENCE;
-        while !state.closed && state.messages.iter().all(|outgoing| outgoing.kind() == Kind::Commit) {
-            if self.filled.wait_until(&mut state, until).timed_out() {
-                break;
-            }
-        }
-        if state.closed {
-            return None;
-        }
-        let mut bytes = 0;
-        let mut count = 0;
-        for outgoing in state.messages.iter().take(MAX_TOGETHER) {
-            bytes += outgoing.value_bytes();
-            if count > 0 && bytes > MAX_TOGETHER_BYTES {
-                break;
-            }
-            count += 1;
-        }
-        Some(state.messages.drain(..count).collect())
-    }
-}
-
-/// The line to one peer: what its sender thread owns.
-struct Line {
-    me: NodeId,
-    peer: NodeId,
-    client: Client,
-    queue: Arc<Queue>,
-    links: Arc<Links>,
-    ring: Arc<Ring>,
-    inbox: Inbox<Input>,
-    /// Whether the last call reached the peer: the log says when that changes.
-    is_up: bool,
-}
-
-/// One call of a `system.multicall`.
-#[derive(Serialize)]
-struct MultiItem<'a> {
-    #[serde(rename = "methodName")]
-    method: &'static str,
-    params: wire::Params<'a>,
-}
-
-impl Line {
-    fn run(mut self) {
-        while let Some(messages) = self.queue.take() {
-            let arrived = match self.exchange(&messages) {
-                Ok(answers) => {
-                    if !std::mem::replace(&mut self.is_up, true) {
-                        info!("{} answers again", self.peer);
-                    }
-                    answers
-                }
-                Err(error) => {
-                    if std::mem::replace(&mut self.is_up, false) {
-                        info!("{} does not answer: {error}", self.peer);
-                    }
-                    if error.is_refused() {
-                        messages.iter().for_each(|outgoing| self.loses(outgoing));
-                    }
-                    // Nobody listens there any more: its process has ended, and no timeout says so sooner.
-                    if error.is_refused() && self.inbox.send(Input::Disconnected(self.peer)).is_err() {
-                        return;
-                    }
-                    continue;
-                }
-            };
-            // If the driver has ended, the node is stopping.
-            if !arrived.is_empty() && self.inbox.send(Input::Arrived(arrived)).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Nobody is there to take it. Where a call had no answer, nobody knows.
-    fn loses(&self, outgoing: &Outgoing) {
-        let Outgoing { clock, message, .. } = outgoing;
-        self.ring.message(Happening::Lose, clock, Some(MessageId::of(self.me, clock)), self.peer, message);
-    }
-
-    fn exchange(&self, messages: &[Outgoing]) -> Result<Vec<Arrival>, CallError> {
-        let mut calls: Vec<_> = messages.iter().filter_map(|outgoing| self.call(outgoing)).collect();
-        let mut body = Vec::with_capacity(512 * messages.len());
-        let is_sent_once = |message: &Message| matches!(message, Message::Strong(call) if call.is_sent_once());
-        let once = messages.iter().any(|outgoing| is_sent_once(&outgoing.message));
-        let answers: Vec<Result<Answer, Fault>> = if calls.len() == 1
-            && let Some((method, params)) = calls.pop()
-        {
-            to_call(method, &params, &mut body)?;
-            vec![if once { self.client.post_once(&body)? } else { self.client.post(&body)? }]
-        } else {
-            let items: Vec<_> = calls.into_iter().map(|(method, params)| MultiItem { method, params }).collect();
-            to_call("system.multicall", &(items,), &mut body)?;
-            let items: Vec<Item> = if once { self.client.post_once(&body)?? } else { self.client.post(&body)?? };
-            items.into_iter().map(|item| item.0).collect()
-        };
-        let mut arrived = Vec::with_capacity(answers.len());
-        for (asked, answer) in messages.iter().zip(answers) {
-            match answer {
-                Ok(answer) => arrived.extend(self.understand(asked, answer)),
-                Err(fault) => debug!("{} refused a message: {fault}", self.peer),
-            }
-        }
-        Ok(arrived)
-    }
-
-    fn call<'a>(&self, outgoing: &'a Outgoing) -> Option<(&'static str, wire::Params<'a>)> {
-        let Outgoing { generation, clock, .. } = outgoing;
-        let (generation, clock) = (*generation, Some(clock.clone()));
-        let envelope = Envelope { from: self.me, to: self.peer, generation, clock };
-        wire::call(&outgoing.message, envelope)
-    }
-
-    /// An answer as a message of the peer. One that only says "I live in another generation" is one too. One that the
-    /// peer's link to this node makes late is kept until it is due.
-    fn understand(&self, asked: &Outgoing, mut answer: Answer) -> Option<Arrival> {
-        let (generation, clock) = (answer.generation?, answer.clock.take());
-        let late = answer.late_ms.map(|ms| Duration::from_millis(ms.into()));
-        if let Some(reason) = &answer.ignored {
-            debug!("{} ignored a message: {reason}", self.peer);
-        }
-        let elsewhere = (generation != asked.generation).then_some(Message::Elsewhere);
-        let message = wire::understand(&asked.message, answer).or(elsewhere)?;
-        let arrival = Arrival { sender: Sender { from: self.peer, generation: Some(generation) }, message, clock };
-        let Some(delay) = late else { return Some(arrival) };
-        if !self.links.postpone(Late::Arrives(arrival), delay) {
-            debug!("too much is late: the link of {} lost an answer", self.peer);
-        }
-        None
     }
 }

@@ -105,6 +105,7 @@ use tiny_http::{HTTPVersion, Method};
 
 pub use self::head::Headers;
 pub use self::outlet::Promise;
+pub(super) use self::outlet::send_now;
 pub use self::reply::Reply;
 pub use self::tls::{TlsError, server_config, server_config_for_clients_of};
 

@@ -149,7 +149,7 @@ fn printed(reply: Reply) -> Vec<u8> {
 }
 
 /// How much of it the socket takes at once.
-fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(in crate::rpc) fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
