@@ -23,10 +23,10 @@ use crate::command::Port;
 use crate::execute::explain;
 use crate::shell::Status;
 
-/// How long a node is given to answer, for instance while there is no leader.
-pub(crate) const ATTEMPT: Duration = Duration::from_secs(4);
-/// No other node is asked after this.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a node is given to answer, for instance while there is no leader: a few times what an election takes.
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
+/// No other node is asked after this: time for five that take all they are given, as those do that are cut off.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two rounds of nodes that answer at once that they cannot.
 const PAUSE: Duration = Duration::from_millis(50);
 
