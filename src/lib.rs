@@ -65,9 +65,10 @@
 //! # Invariants, as absences
 //!
 //! - Nothing in [`protocol`] or [`service`] names a socket, a thread, a file, a clock or an unseeded random number.
-//! - Nothing outside the driver's thread touches a protocol or the store, so neither has a lock.
+//! - Nothing but the driver touches a protocol or the store, and one thread at a time has the driver; so neither has a
+//!   lock of its own.
 //! - Nothing that rests on a record leaves the node before the record is synced.
-//! - Nothing waits for a peer: the driver puts messages into queues that drop their oldest when full.
+//! - Nothing waits for a peer: what its connection does not take at once waits in a queue that drops its oldest when full.
 //! - Nothing that comes from the wire or from a file is `unwrap`ped, and nothing grows with it beyond a stated bound.
 //! - Nothing in [`xmlrpc`] knows of Paxos, and nothing in [`protocol`] knows of XML.
 //!

@@ -1,4 +1,4 @@
-//! A node: the driver, its store, the senders to its peers and the door, put together and taken apart again.
+//! A node: the driver, its store, the lines to its peers and the door, put together and taken apart again.
 //!
 //! # Threads
 //!
@@ -7,7 +7,7 @@
 //! | driver | 1 | drives the protocols and the store when nobody else does; see [`inbox`] and [`driver`] |
 //! | scribe | 1 | writes the decided files, and answers the calls that wait for them |
 //! | snapshot | 1, now and then | encodes the services' state, which would keep the driver |
-//! | sender | 1 a peer | sends what is queued for the peer, and brings the answers to the driver |
+//! | line | 1 a peer | brings the peer's answers to the driver, and connects again; see [`crate::rpc::peers`] |
 //! | accept | 1 | takes connections |
 //! | connection | 1 a connection | reads a call, brings it to the driver; waits and answers, if the driver does not; tells an open page |
 //! | page-look, page-ask | 1, and 1 a peer | asks the other nodes how they are, for an open page; ends when they have said |
@@ -175,7 +175,7 @@ impl Node {
         let inbox = Arc::new(Inbox::default());
         let ring = Arc::new(Ring::new(trace));
         let peers = Peers::start(id, &members, &calling, inbox.clone(), (random()?, ring.clone()));
-        let peers = Arc::new(peers.map_err(io("starting the senders"))?);
+        let peers = Arc::new(peers.map_err(io("starting the lines to the peers"))?);
         let scribe = Scribe::start(files, format!("{id} scribe")).map_err(io("starting the scribe"))?;
         let helpers = (scribe, Encoder::new(id, inbox.clone()));
         let intake = Arc::new(Intake::default());

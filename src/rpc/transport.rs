@@ -2,7 +2,7 @@
 //!
 //! ureq asks the system before every call whether a pooled connection is still open, with three calls, sets the socket's
 //! timeouts anew at each phase, because the time that is left has changed by microseconds, and writes head and body
-//! apart. Between nodes on one machine that was most of the cost of a message. Here one call looks whether a connection
+//! apart. On one machine that was most of the cost of a call. Here one call looks whether a connection
 //! is open, timeouts are set in coarse steps, and a request leaves in one write, when its answer is first waited for.
 
 use std::io::{self, ErrorKind, Read, Write};
