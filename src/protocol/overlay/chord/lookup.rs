@@ -334,7 +334,7 @@ impl Chord {
 
     fn give_up(&mut self, id: u64, out: &mut Out) {
         if let Some(lookup) = self.lookups.remove(&id) {
-            self.lost(lookup.purpose, out);
+            self.lost(lookup.purpose, lookup.route.len() > 1, out);
         }
     }
 
@@ -354,8 +354,8 @@ impl Chord {
         }
     }
 
-    /// Nobody knows the way any more.
-    fn lost(&mut self, purpose: Purpose, out: &mut Out) {
+    /// Nobody knows the way any more; whether somebody in the ring was asked at all.
+    fn lost(&mut self, purpose: Purpose, is_answered: bool, out: &mut Out) {
         match purpose {
             Purpose::Operation(id) => self.operation_pauses(id),
             Purpose::Confirm { index, exponent } => {
@@ -364,9 +364,12 @@ impl Chord {
             }
             Purpose::Finger { .. } | Purpose::Outside { .. } => {}
             Purpose::Join => {
+                let is_ring = (is_answered || !self.known().is_empty()) && !mutant!(DhtEntersUnplaced);
                 let Phase::Joining { pause, defers } = &mut self.phase else { return };
-                // Nobody is there, or all look for their places as this node does: then the lowest of them begins.
-                if std::mem::replace(defers, false) {
+                // There is a ring, and the way to the place only leads over such as do not answer: they are noticed there.
+                // Who entered now would take what it happens to know for its neighbours, and all between for its own.
+                // Or nobody is there, or all look for their places as this node does: then the lowest of them begins.
+                if is_ring || std::mem::replace(defers, false) {
                     *pause = self.now + PAUSE_TICKS;
                 } else {
                     self.enter(out);

@@ -26,7 +26,8 @@
 //!   what is newer. That is how a newcomer gets its keys, and how a third copy arises again where one was lost. Who holds
 //!   a key for which nobody names it an owner any more hands it over to the owners, and drops it when all have it.
 //! - *Join*: the newcomer looks up the places of its virtual nodes from outside, and is part of the ring when all are
-//!   found. *Leave*: it tells its neighbours, hands over all keys, and only then has left.
+//!   found: not before, or it would take whom it happens to know for its neighbours. Only if nobody is part of a ring, it
+//!   begins one. *Leave*: it tells its neighbours, hands over all keys, and only then has left.
 //! - *Two rings become one*: from time to time a node looks up one of its own places starting at a random member. If it
 //!   learns of a closer one than it has, there are two rings, after a cut for example; they grow together from there.
 //!
