@@ -399,18 +399,23 @@ impl Chord {
         }
     }
 
-    /// How the ring looks from outside: if there is something between a virtual node and its successor, it joins in.
+    /// How the ring looks from outside. If there is something between a virtual node and its successor, it joins in; if it is
+    /// not known there, it says that it is there: the one behind has a new predecessor then, and tells the one before.
     fn found_outside(&mut self, index: usize, owners: Vec<Point>, out: &mut Out) {
         if mutant!(DhtRingsStayApart) || self.phase != Phase::Joined {
             return;
         }
         let table = &mut self.virtuals[index];
+        let by = Point { at: table.at, node: self.me };
         let first = table.successors.first().copied();
+        let behind = owners.first().copied().filter(|owner| *owner != by);
         table.merge(self.me, owners, self.options.successors);
         if table.successors.first().copied() != first {
             debug!("{}: there is more than one ring, or there was a newcomer", self.me);
             table.asked = None;
             self.stabilise(index, out);
+        } else if let Some(behind) = behind.filter(|_| !mutant!(DhtSaysNothingOutside)) {
+            self.pass(behind.node, Message::Stabilise { of: behind.at, by }, out);
         }
     }
 }

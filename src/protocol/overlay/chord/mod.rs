@@ -29,14 +29,15 @@
 //!   found: not before, or it would take whom it happens to know for its neighbours. Only if nobody is part of a ring, it
 //!   begins one. *Leave*: it tells its neighbours, hands over all keys, and only then has left.
 //! - *Two rings become one*: from time to time a node looks up one of its own places starting at a random member. If it
-//!   learns of a closer one than it has, there are two rings, after a cut for example; they grow together from there.
+//!   learns of a closer one than it has, or is not named there, there are two rings, after a cut for example. It takes the
+//!   closer one, or tells the one that is named that it is there; they grow together from there.
 //!
 //! # Messages
 //!
 //! | message | sent by | when | answered with |
 //! |---|---|---|---|
 //! | `Find` | who looks something up | at each step, with who was silent | `Found`: the owners; `Next`: closer points; `Outside` |
-//! | `Stabilise` | each virtual node | to its successor, in turn | `Neighbours`, or `Outside` |
+//! | `Stabilise` | each virtual node | to its successor, in turn; to a ring that does not know it | `Neighbours`, or `Outside` |
 //! | `Neighbours` | a successor | also unasked, when somebody has come in between | |
 //! | `Leaving` | who leaves | at once | |
 //! | `Fetch` | who handles a call | to each owner | `Held` |

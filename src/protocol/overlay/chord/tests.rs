@@ -546,7 +546,10 @@ macro_rules! tables {
 }
 
 use crate::protocol::overlay::items::tests::what_is_held_is_counted;
-use rings::{nobody_enters_before_it_has_its_places, two_rings_become_one};
+use rings::{
+    a_ring_that_does_not_know_a_place_is_told_who_stands_there, nobody_enters_before_it_has_its_places,
+    two_rings_become_one,
+};
 
 tables! {
     what_is_held_is_counted
@@ -558,6 +561,7 @@ tables! {
     who_leaves_hands_over
     two_rings_become_one
     nobody_enters_before_it_has_its_places
+    a_ring_that_does_not_know_a_place_is_told_who_stands_there
     readers_repair
     a_late_confirmation_does_not_count
     who_is_silent_is_gone_round

@@ -98,3 +98,24 @@ pub(crate) fn nobody_enters_before_it_has_its_places() {
         assert_eq!(table.successors.first(), Some(&Point { at: table.at.plus(7), node: contact }));
     }
 }
+
+/// Two rings may share a node, and its place in one says nothing to the other. Whoever looks at its own place and is not
+/// named there says that it is there, also if it has nearer neighbours: so every look at another ring joins the two.
+pub(crate) fn a_ring_that_does_not_know_a_place_is_told_who_stands_there() {
+    let mut net = cluster(3, 2);
+    settle(&mut net);
+    for knows_it in [true, false] {
+        let mut out = Out::default();
+        net.step(id(1), |node, _| node.look_at_own(0, &mut out));
+        let table = net.node(id(1)).unwrap().virtuals()[0].clone();
+        let own = Point { at: table.at, node: id(1) };
+        let [(asked, Message::Find { id: number, target, .. })] = sent(&mut out)[..] else { panic!("one is asked") };
+        assert_eq!(target, table.at);
+        let other = Point { at: table.successors[0].at.plus(1), node: asked };
+        let owners = if knows_it { vec![own, other] } else { vec![other] };
+        let found = Message::Found { id: number, owners, upkeep: true };
+        net.step(id(1), |node, _| node.on_message(asked, found, &mut out));
+        let said = (asked, Message::Stabilise { of: other.at, by: own });
+        assert_eq!(sent(&mut out).contains(&said), !knows_it);
+    }
+}
