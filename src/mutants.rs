@@ -246,6 +246,8 @@ mod switch {
         DhtOlderReplaces: "lets an older version of a key replace a newer one", Overlays;
         DhtKeepsPredecessor: "does not take a closer predecessor", Overlays;
         DhtRingsStayApart: "never looks at its ring from outside", Overlays;
+        DhtEntersUnplaced: "is part of the ring before it has found its places in it", Overlays;
+        DhtSaysNothingOutside: "does not tell a ring that does not know its place", Overlays;
         DhtForgetsFingers: "names only points from its lists of successors", Overlays;
         DhtRoutesToTheDead: "names nodes that its asker has found silent", Overlays;
         DhtFingersStay: "never looks a finger up again", Overlays;

@@ -334,7 +334,7 @@ impl Chord {
 
     fn give_up(&mut self, id: u64, out: &mut Out) {
         if let Some(lookup) = self.lookups.remove(&id) {
-            self.lost(lookup.purpose, out);
+            self.lost(lookup.purpose, lookup.route.len() > 1, out);
         }
     }
 
@@ -354,8 +354,8 @@ impl Chord {
         }
     }
 
-    /// Nobody knows the way any more.
-    fn lost(&mut self, purpose: Purpose, out: &mut Out) {
+    /// Nobody knows the way any more; whether somebody in the ring was asked at all.
+    fn lost(&mut self, purpose: Purpose, is_answered: bool, out: &mut Out) {
         match purpose {
             Purpose::Operation(id) => self.operation_pauses(id),
             Purpose::Confirm { index, exponent } => {
@@ -364,9 +364,12 @@ impl Chord {
             }
             Purpose::Finger { .. } | Purpose::Outside { .. } => {}
             Purpose::Join => {
+                let is_ring = (is_answered || !self.known().is_empty()) && !mutant!(DhtEntersUnplaced);
                 let Phase::Joining { pause, defers } = &mut self.phase else { return };
-                // Nobody is there, or all look for their places as this node does: then the lowest of them begins.
-                if std::mem::replace(defers, false) {
+                // There is a ring, and the way to the place only leads over such as do not answer: they are noticed there.
+                // Who entered now would take what it happens to know for its neighbours, and all between for its own.
+                // Or nobody is there, or all look for their places as this node does: then the lowest of them begins.
+                if is_ring || std::mem::replace(defers, false) {
                     *pause = self.now + PAUSE_TICKS;
                 } else {
                     self.enter(out);
@@ -396,18 +399,23 @@ impl Chord {
         }
     }
 
-    /// How the ring looks from outside: if there is something between a virtual node and its successor, it joins in.
+    /// How the ring looks from outside. If there is something between a virtual node and its successor, it joins in; if it is
+    /// not known there, it says that it is there: the one behind has a new predecessor then, and tells the one before.
     fn found_outside(&mut self, index: usize, owners: Vec<Point>, out: &mut Out) {
         if mutant!(DhtRingsStayApart) || self.phase != Phase::Joined {
             return;
         }
         let table = &mut self.virtuals[index];
+        let by = Point { at: table.at, node: self.me };
         let first = table.successors.first().copied();
+        let behind = owners.first().copied().filter(|owner| *owner != by);
         table.merge(self.me, owners, self.options.successors);
         if table.successors.first().copied() != first {
             debug!("{}: there is more than one ring, or there was a newcomer", self.me);
             table.asked = None;
             self.stabilise(index, out);
+        } else if let Some(behind) = behind.filter(|_| !mutant!(DhtSaysNothingOutside)) {
+            self.pass(behind.node, Message::Stabilise { of: behind.at, by }, out);
         }
     }
 }

@@ -26,16 +26,18 @@
 //!   what is newer. That is how a newcomer gets its keys, and how a third copy arises again where one was lost. Who holds
 //!   a key for which nobody names it an owner any more hands it over to the owners, and drops it when all have it.
 //! - *Join*: the newcomer looks up the places of its virtual nodes from outside, and is part of the ring when all are
-//!   found. *Leave*: it tells its neighbours, hands over all keys, and only then has left.
+//!   found: not before, or it would take whom it happens to know for its neighbours. Only if nobody is part of a ring, it
+//!   begins one. *Leave*: it tells its neighbours, hands over all keys, and only then has left.
 //! - *Two rings become one*: from time to time a node looks up one of its own places starting at a random member. If it
-//!   learns of a closer one than it has, there are two rings, after a cut for example; they grow together from there.
+//!   learns of a closer one than it has, or is not named there, there are two rings, after a cut for example. It takes the
+//!   closer one, or tells the one that is named that it is there; they grow together from there.
 //!
 //! # Messages
 //!
 //! | message | sent by | when | answered with |
 //! |---|---|---|---|
 //! | `Find` | who looks something up | at each step, with who was silent | `Found`: the owners; `Next`: closer points; `Outside` |
-//! | `Stabilise` | each virtual node | to its successor, in turn | `Neighbours`, or `Outside` |
+//! | `Stabilise` | each virtual node | to its successor, in turn; to a ring that does not know it | `Neighbours`, or `Outside` |
 //! | `Neighbours` | a successor | also unasked, when somebody has come in between | |
 //! | `Leaving` | who leaves | at once | |
 //! | `Fetch` | who handles a call | to each owner | `Held` |

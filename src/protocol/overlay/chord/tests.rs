@@ -1,5 +1,6 @@
 //! Chord held to its dumb twins: the whole ring as a sorted map, and the keys as a map.
 
+mod rings;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,15 +113,6 @@ fn settle(net: &mut Net<Chord>) {
 /// Who has a version of a key.
 fn holders(net: &Net<Chord>, name: &str) -> BTreeSet<NodeId> {
     net.running().filter(|(_, node)| node.items().version(&key(name)).is_some()).map(|(id, _)| id).collect()
-}
-
-#[test]
-fn nodes_that_start_at_once_form_one_ring() {
-    for (nodes, seed) in [(1, 1), (2, 2), (3, 3), (5, 4), (5, 5), (17, 6)] {
-        let mut net = cluster(nodes, seed);
-        settle(&mut net);
-        assert_eq!(ring_of(&net).owners(Position(0), 100).len(), nodes as usize);
-    }
 }
 
 pub(crate) fn every_node_finds_the_same_owners() {
@@ -289,33 +281,6 @@ fn the_last_one_stays() {
     set(&mut net, 1, "a", "1").unwrap();
     assert!(matches!(leave(&mut net, 1), Err(Failure::Refused(_))));
     assert_eq!(get(&mut net, 1, "a").unwrap(), "1");
-}
-
-/// A cut makes two rings, both of which go on; when it is over they become one, and the newest versions stay.
-pub(crate) fn two_rings_become_one() {
-    let mut net = cluster(6, 2);
-    settle(&mut net);
-    set(&mut net, 1, "a", "before").unwrap();
-    let (left, right) = ([1, 2, 3], [4, 5, 6]);
-    for one in left {
-        for other in right {
-            net.cut(id(one), id(other));
-            net.cut(id(other), id(one));
-        }
-    }
-    net.run(1500);
-    set(&mut net, 1, "left", "1").unwrap();
-    set(&mut net, 4, "right", "2").unwrap();
-    set(&mut net, 4, "a", "after").unwrap();
-    net.heal();
-    settle(&mut net);
-    net.run(1500);
-    for on in 1..=6 {
-        assert_eq!(get(&mut net, on, "left").unwrap(), "1");
-        assert_eq!(get(&mut net, on, "right").unwrap(), "2");
-    }
-    let ring = ring_of(&net);
-    assert_eq!(ring.owners(Position(0), 100).len(), 6);
 }
 
 /// A version that one owner lacks is given to it by whoever reads; and nobody is told the older one.
@@ -581,6 +546,10 @@ macro_rules! tables {
 }
 
 use crate::protocol::overlay::items::tests::what_is_held_is_counted;
+use rings::{
+    a_ring_that_does_not_know_a_place_is_told_who_stands_there, nobody_enters_before_it_has_its_places,
+    two_rings_become_one,
+};
 
 tables! {
     what_is_held_is_counted
@@ -591,6 +560,8 @@ tables! {
     all_may_start_again
     who_leaves_hands_over
     two_rings_become_one
+    nobody_enters_before_it_has_its_places
+    a_ring_that_does_not_know_a_place_is_told_who_stands_there
     readers_repair
     a_late_confirmation_does_not_count
     who_is_silent_is_gone_round
