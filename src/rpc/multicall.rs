@@ -5,11 +5,11 @@
 //! wrong gets a fault of its own, and the rest run.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::{fmt, mem};
 
-use serde::de::value::SeqAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 
 use super::methods::{Method, Request};
 use super::service::{cannot_encode, known_method};
@@ -198,16 +198,94 @@ impl<'de> DeserializeSeed<'de> for ArrayArguments {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Request, A::Error> {
-                self.0.read(SeqAccessDeserializer::new(items))
+                self.0.read(Arguments(items))
             }
         }
         params.deserialize_seq(ParamsVisitor(self.0))
     }
 }
 
+/// The arguments of one method, out of an array: as in a call of its own, the last ones may be left out if they are
+/// optional.
+struct Arguments<A>(A);
+
+impl<'de, A: SeqAccess<'de>> Deserializer<'de> for Arguments<A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_seq(self.0)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_seq(Filled { items: self.0, left: len })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// As many arguments as are wanted: those that came, and then nothing.
+struct Filled<A> {
+    items: A,
+    left: usize,
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Filled<A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let mut seed = Some(seed);
+        let came = self.items.next_element_seed(Lent(&mut seed))?;
+        match (came, seed) {
+            (None, Some(seed)) => seed.deserialize(Missing(PhantomData)).map(Some),
+            (came, _) => Ok(came),
+        }
+    }
+}
+
+/// Reads what there is with a seed that is needed again if there is nothing.
+struct Lent<'a, S>(&'a mut Option<S>);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Lent<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, item: D) -> Result<S::Value, D::Error> {
+        self.0.take().ok_or_else(|| D::Error::custom("an argument is read once"))?.deserialize(item)
+    }
+}
+
+/// An argument that did not come: nothing to an option, an error to anything else.
+struct Missing<E>(PhantomData<E>);
+
+impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {
+    type Error = E;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, E> {
+        Err(E::custom("to be read untyped"))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_none()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::strong::WriteOptions;
     use crate::xmlrpc::from_response;
 
     fn written(results: Vec<Result<Value, Fault>>, output_bytes: usize) -> Vec<Value> {
@@ -241,6 +319,41 @@ mod tests {
         assert_eq!([&found[0], &found[2], &found[4]], [&good(1.into()), &good(2.into()), &good(3.into())]);
         assert_eq!([code(&found[1]), code(&found[3])], [&Value::Int(-32603); 2]);
         assert_eq!(written(results(), 0).iter().map(code).collect::<Vec<_>>(), [&Value::Int(-32603); 5]);
+    }
+
+    /// Two puts with these arguments.
+    fn text(first: impl Serialize, second: impl Serialize) -> String {
+        #[derive(Serialize)]
+        struct Put<P> {
+            #[serde(rename = "methodName")]
+            method: &'static str,
+            params: P,
+        }
+        let (first, second) = (Put { method: "kv.put", params: first }, Put { method: "kv.put", params: second });
+        let mut out = Vec::new();
+        xmlrpc::to_call("system.multicall", &((first, second),), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn calls_are_read_straight_from_the_text_whether_or_not_they_have_options() {
+        let options = || WriteOptions { deadline_ms: Some(7), ..WriteOptions::default() };
+        let straight = |text: &str| Call::parse(text, &xmlrpc::Limits::default()).unwrap().params_seed(Calls);
+        let read = straight(&text(("a", 1), ("b", "two", options()))).unwrap();
+        let read: Vec<String> = read.into_iter().map(|call| format!("{:?}", call.unwrap().request)).collect();
+        assert!(read[0].contains("\"a\"") && read[0].contains("deadline_ms: None"), "{}", read[0]);
+        assert!(read[1].contains("\"b\"") && read[1].contains("deadline_ms: Some(7)"), "{}", read[1]);
+        // One too few, one too many: each has a fault of its own, when they are read again.
+        for odd in [text(("a",), ("b", 2)), text(("a", 1, options(), 4), ("b", 2))] {
+            assert!(straight(&odd).is_err(), "{odd}");
+            let limits = xmlrpc::Limits::default();
+            let again = read_again(&odd, &limits);
+            assert_eq!(again.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true]);
+        }
+    }
+
+    fn read_again(text: &str, limits: &xmlrpc::Limits) -> Vec<Result<OneCall, Fault>> {
+        read(Call::parse(text, limits).unwrap(), text, limits, 10).unwrap()
     }
 
     #[test]

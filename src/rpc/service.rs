@@ -155,14 +155,17 @@ impl Service {
         }
     }
 
-    /// Starts all calls before it waits for any: the driver takes them in one batch.
+    /// Starts all calls before it waits for any: the driver takes them in one batch. The last one is waited for first: when
+    /// the driver has answered that, it has answered the others, and this thread need not be woken for each.
     fn many(&self, calls: Vec<Result<OneCall, Fault>>, grant: Grant) -> impl Iterator<Item = Result<Returned, Fault>> {
         let start = |call: Result<OneCall, Fault>| {
             let OneCall { method, request } = call?;
             guarded(&self.panics, || Ok(self.start(method, request, grant)))
         };
-        let started: Vec<Result<Started, Fault>> = calls.into_iter().map(start).collect();
-        started.into_iter().map(|started| guarded(&self.panics, || self.finish(started?)))
+        let mut started: Vec<Result<Started, Fault>> = calls.into_iter().map(start).collect();
+        let finish = |started: Result<Started, Fault>| guarded(&self.panics, || self.finish(started?));
+        let last = started.pop().map(finish);
+        started.into_iter().map(finish).chain(last)
     }
 
     /// Whether the caller may, and here.

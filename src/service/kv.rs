@@ -88,23 +88,34 @@ impl Kv {
         limits: &Limits,
         notices: &mut Vec<Notice>,
     ) -> Result<Reply, Refusal> {
-        let row = self.entries.row(key);
-        let current = row.map(|(_, entry)| entry.version);
-        if let Some(wanted) = wanted
-            && wanted != current.unwrap_or(0)
-        {
-            return Err(Refusal::Compare { key: Arc::from(key), wanted, current });
-        }
-        let freed = row.map_or(0, |(key, entry)| key.len() + entry.value.as_str().len());
-        let bytes = self.bytes - freed as u64 + (key.len() + value.len()) as u64;
-        room(Resource::KvBytes, bytes, limits.kv_bytes)?;
-        room(Resource::Keys, self.entries.len() + u64::from(row.is_none()), limits.keys)?;
-        let key = row.map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
-        let version = current.unwrap_or(self.floor) + 1;
-
-        let value = Value::new(value);
+        let (had, keys, floor) = (self.bytes, self.entries.len(), self.floor);
+        // What the key has then, and the bytes of all.
+        let next = |row: Option<(&Arc<str>, &KvEntry)>| {
+            let current = row.map(|(_, entry)| entry.version);
+            if let Some(wanted) = wanted
+                && wanted != current.unwrap_or(0)
+            {
+                return Err(Refusal::Compare { key: Arc::from(key), wanted, current });
+            }
+            let freed = row.map_or(0, |(key, entry)| key.len() + entry.value.as_str().len());
+            let bytes = had - freed as u64 + (key.len() + value.len()) as u64;
+            room(Resource::KvBytes, bytes, limits.kv_bytes)?;
+            room(Resource::Keys, keys + u64::from(row.is_none()), limits.keys)?;
+            Ok((KvEntry { value: Value::new(value), version: current.unwrap_or(floor) + 1, at }, bytes))
+        };
+        let changed = self.entries.change(key, |key, entry| {
+            let (entry, bytes) = next(Some((key, entry)))?;
+            Ok((entry.clone(), (Arc::clone(key), entry, bytes)))
+        });
+        let (key, KvEntry { value, version, .. }, bytes) = match changed {
+            Some(changed) => changed?,
+            None => {
+                let (key, (entry, bytes)) = (Arc::from(key), next(None)?);
+                self.entries.insert(Arc::clone(&key), entry.clone());
+                (key, entry, bytes)
+            }
+        };
         self.bytes = bytes;
-        self.entries.insert(Arc::clone(&key), KvEntry { value: value.clone(), version, at });
         self.journal.push(at, KvEvent { key: Arc::clone(&key), change: KvChange::Put(value), version }, limits);
         notices.push(Notice::Kv { key });
         Ok(Reply::Put { at, version })

@@ -60,8 +60,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::iter;
 use std::sync::Arc;
 
+use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::Xxh64;
 
@@ -359,13 +361,25 @@ impl Services {
     /// All state as bytes. Takes time in proportion to the state: call it on a clone, on another thread.
     ///
     /// The bytes begin with a version and the state hash, little-endian; the rest is postcard. Equal states give equal
-    /// bytes.
+    /// bytes. They are counted first, and then written where they stay: in a vector that grows, and is copied in the end,
+    /// they would take three times their room for a while.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&self.state_hash().to_le_bytes());
-        // Appending to a vector cannot fail. What came out empty would be refused by `restore`.
-        postcard::to_extend(&self.state, bytes).unwrap_or_default()
+    pub fn snapshot(&self) -> Arc<[u8]> {
+        let hash = self.state_hash().to_le_bytes();
+        let head = [&MAGIC[..], &hash].concat();
+        let write = || {
+            let size = postcard::serialize_with_flavor(&self.state, Size::default())?;
+            let mut bytes: Arc<[u8]> = iter::repeat_n(0, head.len() + size).collect();
+            let room = Arc::get_mut(&mut bytes).and_then(|room| room.split_at_mut_checked(head.len()));
+            if let Some((start, rest)) = room {
+                start.copy_from_slice(&head);
+                postcard::to_slice(&self.state, rest)?;
+            }
+            Ok::<_, postcard::Error>(bytes)
+        };
+        // To write plain types where there is room for them cannot fail. What came out empty would be refused by
+        // `restore`.
+        write().unwrap_or_default()
     }
 
     /// What [`Services::snapshot`] wrote.

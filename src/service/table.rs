@@ -69,6 +69,26 @@ impl<K: Ord + Clone + Serialize, V: Clone + Serialize> Table<K, V> {
         }
     }
 
+    /// Gives the row of a key another value, and tells what else came of it; or leaves it as it is, and says why. The tree
+    /// is searched once, where [`Table::row`] and [`Table::insert`] search it twice. `None` if there is no such row.
+    pub(super) fn change<Q: Ord + ?Sized, T, E>(
+        &mut self,
+        key: &Q,
+        change: impl FnOnce(&K, &V) -> Result<(V, T), E>,
+    ) -> Option<Result<T, E>>
+    where
+        K: Borrow<Q>,
+    {
+        let (key, row) = self.rows.get_key_value_mut(key)?;
+        let changed = change(key, &row.value).map(|(value, told)| {
+            let digest = digest(&(key, &value));
+            self.sum = self.sum.wrapping_add(digest).wrapping_sub(row.digest);
+            *row = Row { value, digest };
+            told
+        });
+        Some(changed)
+    }
+
     pub(super) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<(K, V)>
     where
         K: Borrow<Q>,
@@ -76,10 +96,6 @@ impl<K: Ord + Clone + Serialize, V: Clone + Serialize> Table<K, V> {
         let (key, row) = self.rows.remove_with_key(key)?;
         self.sum = self.sum.wrapping_sub(row.digest);
         Some((key, row.value))
-    }
-
-    pub(super) fn first(&self) -> Option<(&K, &V)> {
-        self.rows.get_min().map(|(key, row)| (key, &row.value))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
@@ -95,7 +111,7 @@ impl<K: Ord + Clone + Serialize, V: Clone + Serialize> Table<K, V> {
 }
 
 /// The hash of one thing: of its postcard form, which is the same on every platform and in every build.
-fn digest(what: &impl Serialize) -> u64 {
+pub(super) fn digest(what: &impl Serialize) -> u64 {
     // Hashing cannot fail, and neither can writing the plain types that tables hold.
     postcard::serialize_with_flavor(what, Hashing(Xxh64::new(0))).unwrap_or_default()
 }

@@ -260,14 +260,14 @@ proptest! {
             node.apply(bytes);
         }
         let whole = node.services.snapshot();
-        let mut bent = whole.clone();
+        let mut bent = whole.to_vec();
         let place = place % bent.len();
         bent[place] ^= bend;
         if let Ok(restored) = Services::restore_with_limits(&bent, small()) {
             prop_assert_eq!(restored.snapshot(), whole.clone());
         }
         prop_assert!(Services::restore(&whole[..cut % whole.len()]).is_err());
-        prop_assert!(Services::restore(&[whole, vec![0]].concat()).is_err());
+        prop_assert!(Services::restore(&[&whole[..], &[0]].concat()).is_err());
     }
 
     /// Under small limits, nothing outgrows them, however long the log is.
@@ -288,7 +288,7 @@ fn other_versions_are_refused() {
     bytes[0] += 1;
     assert_eq!(node.apply(&bytes), Reply::Refused(Refusal::Malformed));
     assert_eq!(node.services.time_ms(), 0);
-    let mut snapshot = node.services.snapshot();
+    let mut snapshot = node.services.snapshot().to_vec();
     snapshot[3] += 1;
     assert_eq!(Services::restore(&snapshot).unwrap_err(), RestoreError::Version);
 }

@@ -2,6 +2,7 @@
 
 mod words;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use crate::lab::trace::{Event, Header, Kind, Trace, VERSION};
@@ -48,7 +49,8 @@ impl Recorder {
         if let (Kind::Send, Some(id), Some(clock)) = (kind, about.message, &clock) {
             self.sent.insert(id, clock.clone());
         }
-        let (name, facts) = (about.subject.name, about.subject.facts());
+        let facts = about.subject.facts();
+        let name = about.subject.name;
         self.events.push(Event {
             step: Some(step),
             tick: Some(tick),
@@ -59,8 +61,8 @@ impl Recorder {
             kind,
             message: about.message.map(|id| id.to_string()),
             peer: about.peer,
-            name: name.map(str::to_owned),
-            text: about.text.unwrap_or_else(|| facts.words(name)),
+            text: about.text.unwrap_or_else(|| facts.words(name.as_deref())),
+            name: name.map(Cow::into_owned),
             about: facts,
         });
     }

@@ -35,9 +35,10 @@ const FORMAT: i64 = 4;
 /// beginning: a sync of blocks that exist already costs half of one that makes the file grow.
 const CHECKPOINT_RECORDS: usize = 1024;
 
-/// How much of the database is kept in memory at most: more than a checkpoint's worth of pages, so that none is written
-/// before its commit.
-const CACHE_KIB: i64 = 16 << 10;
+/// How much of the database is kept in memory at most: more than a batch's worth of pages. A running node reads little
+/// else than what it has just written; and what a snapshot has more than this, it writes into the log before its commit,
+/// without which that counts for nothing.
+const CACHE_KIB: i64 = 4 << 10;
 
 /// A node that is just stopping closes its port before its store: whoever follows it waits so long for the directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);

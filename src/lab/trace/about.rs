@@ -25,7 +25,7 @@ const MAX_VALUE_BYTES: usize = 200;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct About {
     /// See [`super::Event::name`].
-    pub name: Option<&'static str>,
+    pub name: Option<Cow<'static, str>>,
     /// See [`Facts`], also below.
     pub instance: Option<Instance>,
     /// The ballot or epoch.
@@ -62,11 +62,11 @@ impl About {
     /// A name, and words.
     #[must_use]
     pub fn named(name: &'static str, note: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: Some(name), note: Some(note.into()), ..Self::default() }
+        Self { name: Some(Cow::Borrowed(name)), note: Some(note.into()), ..Self::default() }
     }
 
     fn new(name: &'static str, ballot: Option<Ballot>) -> Self {
-        Self { name: Some(name), ballot, ..Self::default() }
+        Self { name: Some(Cow::Borrowed(name)), ballot, ..Self::default() }
     }
 
     fn single(name: &'static str, instance: &Instance, ballot: Ballot) -> Self {

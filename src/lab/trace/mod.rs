@@ -19,6 +19,7 @@
 //! node: it has the clock of the send.
 
 pub mod about;
+mod kept;
 pub mod merge;
 pub mod ring;
 

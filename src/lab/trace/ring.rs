@@ -1,13 +1,13 @@
 //! A node's last events.
 //!
-//! The driver writes them, and so must be able to do that in next to no time: an event is a few numbers and shared
-//! pointers, and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, messages of
+//! The driver writes them, and so must be able to do that in next to no time: an event is kept as a few bytes
+//! ([`super::kept`]), and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, messages of
 //! the log that only repeat what was said last between the same two nodes, what keeps overlays in shape, and the eventual
 //! board's questions whether there is news, when there is none. An Accept is one event, however many entries it carries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::about::About;
+use super::kept::{Entry, Kept};
 use super::{Facts, Kind};
-use crate::protocol::clock::{Stamp, VectorClock};
+use crate::protocol::clock::Stamp;
 use crate::protocol::types::NodeId;
 use crate::protocol::{Message, bully, eventual, log};
 
@@ -33,21 +34,11 @@ pub struct Ring {
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: VecDeque<Entry>,
+    entries: Kept,
     /// The number of the next event.
     next: u64,
     /// What was said last between this node and another, by direction.
     said: BTreeMap<(bool, NodeId), Said>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    us: u64,
-    clock: Arc<VectorClock>,
-    kind: Kind,
-    message: Option<MessageId>,
-    peer: Option<NodeId>,
-    about: About,
 }
 
 /// What messages of the log repeat while nothing happens.
@@ -151,13 +142,13 @@ impl Ring {
         if self.is_on() {
             let entry = Entry {
                 us: self.now_us(),
-                clock: stamp.vector.clone(),
+                clock: Cow::Borrowed(&*stamp.vector),
                 kind,
                 message: None,
                 peer: None,
                 about: about(),
             };
-            self.inner.lock().push(entry);
+            self.inner.lock().push(&entry);
         }
     }
 
@@ -173,9 +164,9 @@ impl Ring {
             _ => is_idle(message),
         };
         if !repeats {
-            inner.push(Entry {
+            inner.push(&Entry {
                 us: self.now_us(),
-                clock: stamp.vector.clone(),
+                clock: Cow::Borrowed(&*stamp.vector),
                 kind,
                 message: id,
                 peer: Some(peer),
@@ -194,8 +185,8 @@ impl Ring {
         let from = since.max(first);
         // The entries are at most as many as there are numbers.
         let skipped = usize::try_from(from - first).unwrap_or(usize::MAX);
-        let entries = inner.entries.iter().skip(skipped).take(limit);
-        let rows: Vec<Row> = (from..).zip(entries).map(|(seq, entry)| entry.row(seq)).collect();
+        let entries = inner.entries.starting_at(skipped).take(limit);
+        let rows: Vec<Row> = (from..).zip(entries).map(|(seq, entry)| Row::of(seq, entry)).collect();
         Page { next: from + rows.len() as u64, lost: from - since, now_us: self.now_us(), rows }
     }
 
@@ -211,11 +202,8 @@ impl Ring {
 }
 
 impl Inner {
-    fn push(&mut self, entry: Entry) {
-        if self.entries.len() == CAPACITY {
-            self.entries.pop_front();
-        }
-        self.entries.push_back(entry);
+    fn push(&mut self, entry: &Entry<'_>) {
+        self.entries.push(entry, CAPACITY);
         self.next += 1;
     }
 
@@ -238,19 +226,20 @@ impl Inner {
     }
 }
 
-impl Entry {
-    fn row(&self, seq: u64) -> Row {
-        let about = self.about.facts();
-        Row {
+impl Row {
+    fn of(seq: u64, entry: Entry<'_>) -> Self {
+        let Entry { us, clock, kind, message, peer, about } = entry;
+        let facts = about.facts();
+        Self {
             seq,
-            us: self.us,
-            clock: self.clock.to_string(),
-            kind: self.kind,
-            message: self.message.map(|id| id.to_string()),
-            peer: self.peer.map(NodeId::number),
-            name: self.about.name.map(str::to_owned),
-            text: about.words(self.about.name),
-            about,
+            us,
+            clock: clock.to_string(),
+            kind,
+            message: message.map(|id| id.to_string()),
+            peer: peer.map(NodeId::number),
+            text: facts.words(about.name.as_deref()),
+            name: about.name.map(Cow::into_owned),
+            about: facts,
         }
     }
 }

@@ -461,9 +461,9 @@ impl Strong {
 
 /// The command as it goes into the log: with the leader's proposal of the time.
 fn stamped(command: &[u8], time_ms: u64) -> Command {
-    let mut bytes = command.to_vec();
-    stamp(&mut bytes, time_ms);
-    Command::Service(bytes.into())
+    let mut bytes: Arc<[u8]> = Arc::from(command);
+    stamp(Arc::make_mut(&mut bytes), time_ms);
+    Command::Service(bytes)
 }
 
 #[cfg(test)]

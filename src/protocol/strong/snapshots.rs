@@ -50,7 +50,7 @@ impl Due {
     /// Takes time in proportion to the state.
     #[must_use]
     pub fn encode(&self) -> Ready {
-        Ready { slot: self.slot, hash: self.hash, state: self.services.snapshot().into() }
+        Ready { slot: self.slot, hash: self.hash, state: self.services.snapshot() }
     }
 }
 
