@@ -139,7 +139,9 @@ fn what_traces_cost_is_measured_in_turns() {
     let printed: Json = serde_json::from_str(ran.good()[0]).unwrap();
     for (values, count) in [("with", 24), ("without", 24), ("ratios", 12)] {
         let values = printed[values].as_array().unwrap();
-        assert!(values.len() == count && values.iter().all(|value| value.as_f64().unwrap() > 0.0), "{printed}");
+        // On a machine that is busy elsewhere a slice may be too short for any call.
+        assert!(values.len() == count && values.iter().all(|value| value.as_f64().unwrap() >= 0.0), "{printed}");
+        assert!(values.iter().any(|value| value.as_f64().unwrap() > 0.0), "{printed}");
     }
     let [low, high] = [0, 1].map(|at| printed["ratio_quartiles"][at].as_f64().unwrap());
     let ratio = printed["ratio"].as_f64().unwrap();
