@@ -194,6 +194,11 @@ impl Core {
         self.ask(|reply| Input::Overlay(OverlayInput::Look(Box::new(move |overlay| _ = reply.send(look(overlay))))))
     }
 
+    /// Brings several calls to the driver for one turn.
+    pub(crate) fn together<T>(&self, bring: impl FnOnce() -> T) -> T {
+        self.inbox.together(bring)
+    }
+
     fn wait_in(&self, lane: &Lane, input: Input) {
         if lane.push(input) {
             // If the driver ends at this moment, it closes the lane, which drops what waits there.

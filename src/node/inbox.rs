@@ -8,6 +8,7 @@
 //! The driver's own thread does what nobody else does: it lets time pass, and when there is more to do than others should
 //! be kept with, it takes over, for as long as there is something to do.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -21,6 +22,11 @@ use super::input::Input;
 const MAX_BATCH: usize = 1024;
 /// How many turns are done by who brings an input: one for the input, and one for what came meanwhile.
 const TURNS: usize = 2;
+
+thread_local! {
+    /// Whether this thread brings several inputs together.
+    static TOGETHER: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Inputs, and the driver that they are for.
 #[derive(Default)]
@@ -56,18 +62,41 @@ impl Inbox {
             }
             queue.inputs.push_back(input);
         }
+        if !TOGETHER.get() {
+            self.drive();
+        }
+        Ok(())
+    }
+
+    /// Brings several inputs for one turn: this thread drives when all of them are there.
+    pub(crate) fn together<T>(&self, bring: impl FnOnce() -> T) -> T {
+        struct Apart;
+        impl Drop for Apart {
+            fn drop(&mut self) {
+                TOGETHER.set(false);
+            }
+        }
+        TOGETHER.set(true);
+        let apart = Apart;
+        let brought = bring();
+        drop(apart);
+        self.drive();
+        brought
+    }
+
+    /// Drives, if nobody does.
+    fn drive(&self) {
         for _ in 0..TURNS {
             // Whoever has it looks once more after letting go of it, and finds the input.
-            let Some(mut driver) = self.driver.try_lock() else { return Ok(()) };
+            let Some(mut driver) = self.driver.try_lock() else { return };
             let after = self.turn(&mut driver);
             drop(driver);
             if after != Some(After::More) && self.queue.lock().inputs.is_empty() {
-                return Ok(());
+                return;
             }
         }
         self.queue.lock().summoned = true;
         self.summons.notify_one();
-        Ok(())
     }
 
     /// Drives, in the driver's own thread, until [`Input::Stop`], or until the store fails.

@@ -193,6 +193,25 @@ fn whoever_brings_an_input_drives() {
 }
 
 #[test]
+fn what_is_brought_together_is_done_in_one_turn() {
+    let alone = Alone::start();
+    let batches = || {
+        let (reply, status) = sync_channel(1);
+        alone.inbox.send(Input::Status { from: None, limit: 0, reply }).unwrap();
+        status.recv_timeout(PATIENCE).unwrap().counters.batches
+    };
+    // A tick may come in between, and take what is there already.
+    until("twenty puts in one batch", || {
+        let before = batches();
+        let answers = alone.inbox.together(|| [(); 20].map(|()| alone.put()));
+        answers.into_iter().for_each(|answer| drop(answer.recv_timeout(PATIENCE).unwrap().unwrap()));
+        batches() == before + 1
+    });
+    alone.inbox.send(Input::Stop).unwrap();
+    alone.thread.join().unwrap().unwrap();
+}
+
+#[test]
 fn what_comes_while_somebody_drives_is_done_all_the_same() {
     let alone = Alone::start();
     let open = alone.hold();

@@ -162,7 +162,7 @@ impl Service {
             let OneCall { method, request } = call?;
             guarded(&self.panics, || Ok(self.start(method, request, grant)))
         };
-        let mut started: Vec<Result<Started, Fault>> = calls.into_iter().map(start).collect();
+        let mut started: Vec<Result<Started, Fault>> = self.core.together(|| calls.into_iter().map(start).collect());
         let finish = |started: Result<Started, Fault>| guarded(&self.panics, || self.finish(started?));
         let last = started.pop().map(finish);
         started.into_iter().map(finish).chain(last)
