@@ -1,7 +1,7 @@
 //! The driver: it owns a node's protocols and its store.
 //!
 //! In one turn it takes all inputs that are waiting, steps the protocols, writes all records of the batch in one
-//! transaction, and then lets go of what had to wait for it. One thread at a time has it ([`super::inbox`] says which),
+//! transaction, and then lets go of what had to wait for it. One thread at a time has it (`super::inbox` says which),
 //! and nobody else touches the protocols, so they have no locks.
 
 use std::collections::{BTreeMap, VecDeque};

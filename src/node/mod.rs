@@ -4,7 +4,7 @@
 //!
 //! | thread | how many | what it does |
 //! |---|---|---|
-//! | driver | 1 | drives the protocols and the store when nobody else does; see [`inbox`] and [`driver`] |
+//! | driver | 1 | drives the protocols and the store when nobody else does; see `inbox` and [`driver`] |
 //! | scribe | 1 | writes the decided files, and answers the calls that wait for them |
 //! | snapshot | 1, now and then | encodes the services' state, which would keep the driver |
 //! | line | 1 a peer | brings the peer's answers to the driver, and connects again; see [`crate::rpc::peers`] |

@@ -1,4 +1,4 @@
-//! HTTP out: a [`Line`] to every peer, and what stands before it, the gates and links of the lab.
+//! HTTP out: a line (`super::line`) to every peer, and what stands before it, the gates and links of the lab.
 
 use std::collections::BTreeMap;
 use std::io;

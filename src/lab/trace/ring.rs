@@ -1,9 +1,10 @@
 //! A node's last events.
 //!
 //! The driver writes them, and so must be able to do that in next to no time: an event is kept as a few bytes
-//! ([`super::kept`]), and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats, messages of
-//! the log that only repeat what was said last between the same two nodes, what keeps overlays in shape, and the eventual
-//! board's questions whether there is news, when there is none. An Accept is one event, however many entries it carries.
+//! (`super::kept`), and becomes text only when somebody reads it. What would drown the rest is left out: heartbeats,
+//! messages of the log that only repeat what was said last between the same two nodes, what keeps overlays in shape, and
+//! the eventual board's questions whether there is news, when there is none. An Accept is one event, however many entries
+//! it carries.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
