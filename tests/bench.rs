@@ -134,14 +134,13 @@ fn what_traces_cost_is_measured_in_turns() {
     let nodes = Nodes::service(3);
     let address = format!("127.0.0.1:{}", nodes.ports.first());
     client(&nodes).call::<_, Json>("lab.trace.switch", &(false,)).unwrap();
-    let words = ["--connect", &address, "--trace-cost", "--seconds", "1", "--warm-up", "0", "--clients", "4", "--json"];
+    // Slices of a tenth of that, in each of which there are calls also where others take the cores.
+    let words = ["--connect", &address, "--trace-cost", "--seconds", "4", "--warm-up", "0", "--clients", "4", "--json"];
     let ran = Ran::of(&mut synod(&words), "");
     let printed: Json = serde_json::from_str(ran.good()[0]).unwrap();
     for (values, count) in [("with", 24), ("without", 24), ("ratios", 12)] {
         let values = printed[values].as_array().unwrap();
-        // On a machine that is busy elsewhere a slice may be too short for any call.
-        assert!(values.len() == count && values.iter().all(|value| value.as_f64().unwrap() >= 0.0), "{printed}");
-        assert!(values.iter().any(|value| value.as_f64().unwrap() > 0.0), "{printed}");
+        assert!(values.len() == count && values.iter().all(|value| value.as_f64().unwrap() > 0.0), "{printed}");
     }
     let [low, high] = [0, 1].map(|at| printed["ratio_quartiles"][at].as_f64().unwrap());
     let ratio = printed["ratio"].as_f64().unwrap();

@@ -8,26 +8,17 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use synod::rpc::reply_head::{MAX_REPLY_BYTES, ReplyHead};
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Enough for most replies; it grows for a longer one, and stays so.
 const BUFFER: usize = 4 << 10;
-const MAX_REPLY: usize = 32 << 20;
-const MAX_HEADERS: usize = 24;
 
 /// A kept connection, with at most one call under way.
 pub(super) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
     /// Whether the node said that it closes the connection.
-    closing: bool,
-}
-
-/// Where a reply ends, and what it said about itself.
-#[derive(Debug, PartialEq, Eq)]
-struct Head {
-    length: usize,
-    body: usize,
-    status: u16,
     closing: bool,
 }
 
@@ -59,14 +50,11 @@ impl Connection {
         let mut filled = 0;
         let head = loop {
             filled += self.read(filled)?;
-            if let Some(head) = read_head(&self.buffer[..filled])? {
+            if let Some(head) = ReplyHead::parse(&self.buffer[..filled]).map_err(io::Error::other)? {
                 break head;
             }
         };
-        let end = head.length + head.body;
-        if end > MAX_REPLY {
-            return Err(io::Error::other("the reply is too long"));
-        }
+        let end = head.bytes + head.body_bytes;
         if end > self.buffer.len() {
             self.buffer.resize(end, 0);
         }
@@ -76,8 +64,8 @@ impl Connection {
         if filled > end {
             return Err(io::Error::other("there is more than one reply"));
         }
-        self.closing = head.closing;
-        let body = &self.buffer[head.length..end];
+        self.closing = head.closes;
+        let body = &self.buffer[head.bytes..end];
         match head.status {
             200 => Ok(body),
             status => Err(io::Error::other(format!("HTTP {status}: {}", String::from_utf8_lossy(body).trim_end()))),
@@ -87,7 +75,7 @@ impl Connection {
     /// Reads what there is behind what is there already.
     fn read(&mut self, filled: usize) -> io::Result<usize> {
         if filled == self.buffer.len() {
-            if filled >= MAX_REPLY {
+            if filled >= MAX_REPLY_BYTES {
                 return Err(io::Error::other("the reply is too long"));
             }
             self.buffer.resize(filled * 2, 0);
@@ -100,24 +88,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// Reads the head of a reply, if all of it has come.
-fn read_head(bytes: &[u8]) -> io::Result<Option<Head>> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(length) = response.parse(bytes).map_err(io::Error::other)? else { return Ok(None) };
-    let (mut body, mut closing) = (None, false);
-    for header in &*response.headers {
-        if header.name.eq_ignore_ascii_case("Content-Length") {
-            body = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
-        } else if header.name.eq_ignore_ascii_case("Connection") {
-            closing = header.value.eq_ignore_ascii_case(b"close");
-        }
-    }
-    // Our door always says it; without, only the end of the connection would be the end of the reply.
-    let body = body.filter(|&body| body <= MAX_REPLY).ok_or_else(|| io::Error::other("no usable Content-Length"))?;
-    Ok(Some(Head { length, body, status: response.code.unwrap_or_default(), closing }))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(super) fn run(site: &Site, args: &LoadArgs, interrupted: &AtomicBool) -> Res
         for on in TURNS {
             switch(site, on)?;
             let measured = measure(site, &slice, &processes, interrupted)?;
-            if measured.operations < 1.0 {
+            if measured.per_second <= 0.0 {
                 return Ok(Status::Unavailable);
             }
             if on { &mut cost.with } else { &mut cost.without }.push(measured.per_second);

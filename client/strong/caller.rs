@@ -26,7 +26,7 @@ use crate::shell::Status;
 /// How long a node is given to answer, for instance while there is no leader: a few times what an election takes.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
 /// No other node is asked after this: time for five that take all they are given, as those do that are cut off.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = ATTEMPT.saturating_mul(5);
 /// Between two rounds of nodes that answer at once that they cannot.
 const PAUSE: Duration = Duration::from_millis(50);
 

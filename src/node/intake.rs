@@ -1,8 +1,8 @@
 //! Where clients' calls wait while the driver has no use for them.
 //!
 //! A command that comes while the leader's last batch is under way can only wait for the next one, and a read that comes
-//! while the leader asks whether it still leads only for the next round. Waking the driver for each would cost more than
-//! all the rest of the call. So they lie here, and the driver is woken for the first of them only when it listens: it
+//! while the leader asks whether it still leads only for the next round. A turn of the driver for each would cost more
+//! than all the rest of the call. So they lie here, and the driver hears of the first of them only when it listens: it
 //! takes all that came at once, when its hands are free, and at every tick in any case.
 
 use parking_lot::Mutex;
@@ -42,7 +42,7 @@ impl Lane {
         batch.extend(self.state.lock().waiting.drain(..));
     }
 
-    /// From here on the next call wakes the driver. `false` if there is one already.
+    /// From here on the driver is to hear of the next call. `false` if there is one already.
     pub(super) fn listen(&self) -> bool {
         let mut state = self.state.lock();
         state.listening = state.waiting.is_empty();

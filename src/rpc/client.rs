@@ -18,12 +18,11 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
+use super::reply_head::MAX_REPLY_BYTES;
 use super::transport::PlainConnector;
 use crate::node::measure::Histogram;
-use crate::xmlrpc::{DecodeError, EncodeError, Fault, Limits, from_response, to_call};
+use crate::xmlrpc::{EncodeError, Fault, Limits, from_response, to_call};
 
-/// A reply may be somewhat larger than a call: it carries what calls brought, and more around it.
-pub(super) const MAX_REPLY_BYTES: usize = 16 << 20;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Shorter than a door's idle timeout, so that a pooled connection is seldom one that the door is closing.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -36,7 +35,6 @@ pub struct Client {
     agent: Agent,
     url: String,
     authorization: Option<String>,
-    limits: Limits,
     traffic: Arc<Traffic>,
 }
 
@@ -157,8 +155,7 @@ impl Client {
             }
             None => (Agent::with_parts(config.build(), PlainConnector, address_known), "http"),
         };
-        let limits = reply_limits();
-        Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, limits, traffic: Arc::default() }
+        Self { agent, url: format!("{scheme}://{address}/RPC2"), authorization, traffic: Arc::default() }
     }
 
     /// A client of the same node, over the same connections, with another `Authorization` header or none.
@@ -181,9 +178,7 @@ impl Client {
     pub fn call<P: Serialize + ?Sized, T: DeserializeOwned>(&self, method: &str, params: &P) -> Result<T, CallError> {
         let mut body = Vec::with_capacity(512);
         to_call(method, params, &mut body)?;
-        let answer = self.post(&body, false)?;
-        let decoded: Result<Result<T, Fault>, DecodeError> = from_response(&answer, &self.limits);
-        Ok(decoded.map_err(|error| CallError::Garbled(error.to_string()))??)
+        Ok(decode(&self.post(&body, false)?)??)
     }
 
     /// Sends an encoded call, and answers with the body of the response. If it may be sent `again`, it is, once, if a
@@ -242,9 +237,10 @@ impl Client {
     }
 }
 
-/// The limits of what a node answers.
-pub(super) fn reply_limits() -> Limits {
-    Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() }
+/// What a node answered.
+pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<Result<T, Fault>, CallError> {
+    let limits = Limits { body_bytes: MAX_REPLY_BYTES, ..Limits::default() };
+    from_response(body, &limits).map_err(|error| CallError::Garbled(error.to_string()))
 }
 
 /// What an HTTP status says that is not 200.

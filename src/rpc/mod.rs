@@ -13,6 +13,7 @@ mod multicall;
 pub mod overlay;
 pub mod peers;
 mod promised;
+pub mod reply_head;
 pub(crate) mod service;
 pub mod strong;
 pub mod text;

@@ -40,7 +40,8 @@ impl Connector for PlainConnector {
     }
 }
 
-fn open(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+/// Connects, for small messages that are to leave at once.
+pub(super) fn open(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(address, timeout)?;
     stream.set_nodelay(true)?;
     Ok(stream)

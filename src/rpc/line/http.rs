@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::rpc::client::{CONNECT_TIMEOUT, MAX_REPLY_BYTES, status_hint};
+use crate::rpc::client::{CONNECT_TIMEOUT, status_hint};
 use crate::rpc::door::send_now;
+use crate::rpc::reply_head::ReplyHead;
+use crate::rpc::transport::open;
 
-/// Headers of an answer at most.
-const MAX_HEADERS: usize = 64;
-/// A head is not longer than this.
-const MAX_HEAD_BYTES: usize = 16 << 10;
 /// So much is read at once.
 const CHUNK_BYTES: usize = 64 << 10;
 /// How often a thread that waits for an answer looks whether it has waited too long.
@@ -22,9 +20,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        match open(&address, CONNECT_TIMEOUT) {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(LOOK))?;
                 stream.set_write_timeout(Some(timeout))?;
                 return Ok(stream);
@@ -79,14 +76,6 @@ pub(super) enum Silence {
     Garbled(String),
 }
 
-/// An answer's head.
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    bytes: usize,
-    body_bytes: usize,
-    closes: bool,
-}
-
 /// Reads the answers on a connection, one after the other.
 pub(super) struct Answers {
     bytes: Vec<u8>,
@@ -105,7 +94,7 @@ impl Answers {
         Self { bytes: Vec::new(), chunk: vec![0; CHUNK_BYTES].into() }
     }
 
-    /// Waits for the next answer, for as long as `waits` says, which is asked now and then.
+    /// Waits for the next answer, for as long as `waits` says, which is asked now and then, and whenever a part has come.
     pub(super) fn next(
         &mut self,
         mut stream: impl Read,
@@ -114,14 +103,21 @@ impl Answers {
         let mut head = None;
         loop {
             if head.is_none() {
-                head = parse(&self.bytes)?;
+                head = ReplyHead::parse(&self.bytes).map_err(Silence::Garbled)?;
             }
-            if let Some(Head { bytes, body_bytes, closes }) = head
-                && self.bytes.len() >= bytes + body_bytes
-            {
-                let body = self.bytes[bytes..bytes + body_bytes].to_vec();
-                self.bytes.drain(..bytes + body_bytes);
-                return Ok(Answer { body, is_last: closes });
+            if let Some(ReplyHead { bytes, body_bytes, status, closes }) = head {
+                if status != 200 {
+                    return Err(Silence::Garbled(status_hint(status)));
+                }
+                if self.bytes.len() >= bytes + body_bytes {
+                    let body = self.bytes[bytes..bytes + body_bytes].to_vec();
+                    self.bytes.drain(..bytes + body_bytes);
+                    return Ok(Answer { body, is_last: closes });
+                }
+            }
+            if !self.bytes.is_empty() {
+                // Who sends a byte now and then must not keep the line for longer than who sends none.
+                waits().map_err(Silence::Broken)?;
             }
             let read = match stream.read(&mut self.chunk) {
                 Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the connection was closed")),
@@ -139,40 +135,6 @@ impl Answers {
                 Err(error) => return Err(Silence::Broken(error)),
             }
         }
-    }
-}
-
-/// The head that these bytes begin with, if it is whole.
-fn parse(bytes: &[u8]) -> Result<Option<Head>, Silence> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let garbled = |why: String| Err(Silence::Garbled(why));
-    let bytes = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(bytes)) => bytes,
-        Ok(httparse::Status::Partial) if bytes.len() > MAX_HEAD_BYTES => {
-            return garbled("its head is too long".to_owned());
-        }
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return garbled(error.to_string()),
-    };
-    let status = response.code.unwrap_or_default();
-    if status != 200 {
-        return garbled(status_hint(status));
-    }
-    let field = |name: &str| {
-        let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-        str::from_utf8(header.value).ok()
-    };
-    if field("Transfer-Encoding").is_some() || field("Content-Encoding").is_some() {
-        return garbled("it is coded in a way that was not asked for".to_owned());
-    }
-    match field("Content-Length").and_then(|length| length.trim().parse().ok()) {
-        Some(body_bytes) if body_bytes <= MAX_REPLY_BYTES => {
-            let closes = field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-            Ok(Some(Head { bytes, body_bytes, closes }))
-        }
-        Some(body_bytes) => garbled(format!("it would be {body_bytes} bytes long")),
-        None => garbled("it has no length".to_owned()),
     }
 }
 
@@ -219,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_byte_by_byte_may_come_too_late() {
+        let left = std::cell::Cell::new(20);
+        let waits = || match left.replace(left.get() - 1) {
+            0 => Err(ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        };
+        let mut bytes: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        let next = Answers::new().next(OneByOne(&mut bytes), waits).map(|answer| answer.body);
+        assert!(matches!(&next, Err(Silence::Broken(error)) if error.kind() == ErrorKind::TimedOut), "{next:?}");
+    }
+
+    #[test]
     fn what_no_node_answers_is_garbled() {
         for wrong in [
             "SMTP ready\r\n\r\n",
@@ -232,7 +206,7 @@ mod tests {
             let all = answers(wrong.as_bytes());
             assert!(matches!(&all[..], [Err(Silence::Garbled(_))]), "{wrong:?}: {all:?}");
         }
-        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
+        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(16 << 10));
         assert!(matches!(&answers(endless.as_bytes())[..], [Err(Silence::Garbled(_))]));
     }
 

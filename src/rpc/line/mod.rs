@@ -22,10 +22,9 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use self::http::{Answers, Silence};
-use super::client::{CallError, Calling, Client, Traffic, reply_limits};
+use super::client::{CallError, Calling, Client, Traffic, decode};
 use super::peers::{Kind, Outgoing, TIMEOUT};
 use super::wire::{self, Answer, Envelope, Item};
 use crate::lab::links::{Late, Links};
@@ -36,7 +35,7 @@ use crate::node::input::{Arrival, Input};
 use crate::protocol::Message;
 use crate::protocol::host::Sender;
 use crate::protocol::types::NodeId;
-use crate::xmlrpc::{DecodeError, EncodeError, Fault, from_response, to_call};
+use crate::xmlrpc::{EncodeError, Fault, to_call};
 
 const MAX_QUEUED: usize = 4096;
 /// Messages in one multicall, and the bytes of values in it.
@@ -226,8 +225,8 @@ impl Line {
     /// The messages that the answer to a call brings.
     fn decode(&self, asked: &[Outgoing], body: &[u8]) -> Result<Vec<Arrival>, CallError> {
         let answers: Vec<Result<Answer, Fault>> = match asked {
-            [_] => vec![read(body)?],
-            _ => read::<Vec<Item>>(body)??.into_iter().map(|item| item.0).collect(),
+            [_] => vec![decode(body)?],
+            _ => decode::<Vec<Item>>(body)??.into_iter().map(|item| item.0).collect(),
         };
         let mut arrived = Vec::with_capacity(answers.len());
         for (asked, answer) in asked.iter().zip(answers) {
@@ -266,10 +265,6 @@ impl Line {
             _ => Ok(()),
         }
     }
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Result<T, Fault>, CallError> {
-    from_response(body, &reply_limits()).map_err(|error: DecodeError| CallError::Garbled(error.to_string()))
 }
 
 /// Whether one of them must not be sent a second time.
