@@ -9,8 +9,10 @@ use crate::protocol::Out;
 use crate::protocol::quorum::{Members, Tally};
 use crate::protocol::types::{Ballot, NodeId};
 
-/// A follower that is not prompt does not lag further behind than this.
-const LATE_ENTRIES: u64 = 256;
+/// A follower that is not prompt does not lag further behind than this,
+pub(super) const LATE_ENTRIES: u64 = 512;
+/// nor longer than this, in ticks: it writes and syncs for nobody who waits, so it does so seldom.
+pub(super) const LATE_TICKS: u64 = 5;
 
 /// Phase 2: the epoch is ours.
 #[derive(Debug, Clone, Hash)]
@@ -45,7 +47,7 @@ pub(super) struct Follower {
     /// Since when something is under way, and its log has not grown.
     waiting_since: u64,
     told_committed: u64,
-    /// Whether entries are sent to it at once. The others get them once a tick, in one message.
+    /// Whether entries are sent to it at once. The others get them now and then, in one message.
     prompt: bool,
     /// Somebody waits for this one to know what is committed.
     awaited: bool,
@@ -231,7 +233,7 @@ impl Log {
                         follower.note_sent(pace.0, self.memory.committed);
                     }
                 }
-                Some(_) if !follower.is_due(pace.0, length) => {}
+                Some(_) if !follower.is_due(pace.0, length, self.membership.members().contains(to)) => {}
                 Some(_) => {
                     let news = follower.awaited && follower.told_committed < self.memory.committed;
                     let mut go_on = follower.sent < length || news;
@@ -437,9 +439,11 @@ impl Follower {
         self.gone || (self.under_way > 0 && self.waiting_since + 2 <= now)
     }
 
-    /// Whether it is to be sent what it lacks of a log of this length now.
-    const fn is_due(&self, now: u64, length: u64) -> bool {
-        self.prompt || self.awaited || self.sent_ticks < now || length - self.sent >= LATE_ENTRIES
+    /// Whether it is to be sent what it lacks of a log of this length now. For who is no member somebody waits: until it
+    /// can be one, or knows that it is none any more.
+    const fn is_due(&self, now: u64, length: u64, is_member: bool) -> bool {
+        let ticks = if is_member { LATE_TICKS } else { 1 };
+        self.prompt || self.awaited || self.sent_ticks + ticks <= now || length - self.sent >= LATE_ENTRIES
     }
 
     /// What it has accepted in this epoch.

@@ -215,8 +215,8 @@ pub struct Options {
     /// Accepts under way to one follower, at most.
     pub window: u32,
     /// Whether entries are sent at once only to as many followers as make a majority with the leader. The others get them
-    /// once a tick, in one message, and at once when one of the first is late: so a write costs less, and a majority has
-    /// it as before.
+    /// now and then, many in one message, and at once when one of the first is late: so a write costs less, and a majority
+    /// has it as before.
     pub thrifty: bool,
     /// How long a leader waits for promises, and for what it fetches, in ticks.
     pub campaign_ticks: u64,
@@ -249,6 +249,10 @@ impl Default for Options {
 
 /// How far above what it knows an acceptor believes an epoch's round; as for single decree.
 pub const MAX_ROUND_LEAP: u64 = super::paxos::MAX_ROUND_LEAP;
+
+/// How often it is noted what is committed. After a crash the next leader tells it again; whoever starts alone knows of
+/// this much at once.
+const NOTE_TICKS: u64 = 50;
 
 /// What the rest of the node must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -386,7 +390,7 @@ impl Log {
                 self.tick_changing(out);
             }
         }
-        if self.noted < self.memory.committed {
+        if self.noted < self.memory.committed && self.now_ticks.is_multiple_of(NOTE_TICKS) {
             self.noted = self.memory.committed;
             out.note(super::Record::Log(Record::Commit { slot: self.noted }));
         }

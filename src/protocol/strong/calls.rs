@@ -221,13 +221,18 @@ impl Strong {
         let Some(call) = self.calls.get_mut(&request) else { return };
         if let Some(epoch) = self.log.leads() {
             call.hand_to(epoch);
-            match call.order.clone() {
+            match &mut call.order {
                 Order::Command(command) => {
-                    if let Some((epoch, slot)) = self.log.append(stamped(&command, self.time_ms)) {
+                    // Shared with the log: a stamp is put over the last one.
+                    stamp(Arc::make_mut(command), self.time_ms);
+                    if let Some((epoch, slot)) = self.log.append(Command::Service(command.clone())) {
                         self.slots.insert(slot, (epoch, Origin::Local(request)));
                     }
                 }
-                Order::Change(change) => self.begin_change(Origin::Local(request), &change, out),
+                Order::Change(change) => {
+                    let change = change.clone();
+                    self.begin_change(Origin::Local(request), &change, out);
+                }
             }
         } else if let Some((to, epoch)) = leader.filter(|(node, _)| *node != self.id) {
             let id = request.0;
@@ -278,7 +283,7 @@ impl Strong {
     pub(super) fn on_call(&mut self, from: NodeId, message: Message, out: &mut Out) {
         match message {
             Message::Forward { id, .. } if self.is_full() => self.turn_away(from, id, out),
-            Message::Forward { id, command } => match self.log.append(stamped(&command, self.time_ms)) {
+            Message::Forward { id, command } => match self.log.append(stamped(command, self.time_ms)) {
                 Some((epoch, slot)) => _ = self.slots.insert(slot, (epoch, Origin::Peer(from, id))),
                 None => out.send(from, Message::Answer { id, reply: None }),
             },
@@ -460,10 +465,9 @@ impl Strong {
 }
 
 /// The command as it goes into the log: with the leader's proposal of the time.
-fn stamped(command: &[u8], time_ms: u64) -> Command {
-    let mut bytes: Arc<[u8]> = Arc::from(command);
-    stamp(Arc::make_mut(&mut bytes), time_ms);
-    Command::Service(bytes)
+fn stamped(mut command: Vec<u8>, time_ms: u64) -> Command {
+    stamp(&mut command, time_ms);
+    Command::Service(command.into())
 }
 
 #[cfg(test)]

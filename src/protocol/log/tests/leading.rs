@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::leader::{LATE_ENTRIES, LATE_TICKS};
 use super::*;
 
 /// A leader of five, by hand: what it sends is looked at, and the others' answers are made up.
@@ -151,7 +152,7 @@ fn what_has_not_left_is_not_fetched_either() {
 }
 
 #[test]
-fn a_thrifty_leader_sends_at_once_to_a_majority_and_once_a_tick_to_the_rest() {
+fn a_thrifty_leader_sends_at_once_to_a_majority_and_now_and_then_to_the_rest() {
     let mut leader = Leader::new(thrifty());
     assert_eq!(leader.append(1), accepts(&[1, 2], 1, 1));
     leader.accept(1, 2);
@@ -160,10 +161,38 @@ fn a_thrifty_leader_sends_at_once_to_a_majority_and_once_a_tick_to_the_rest() {
     assert_eq!(leader.append(1), accepts(&[1, 2], 2, 1));
     leader.accept(1, 3);
     leader.accept(2, 3);
-    let mut sent = leader.tick();
-    // Beside the news for the first two that nothing else will tell them.
-    sent.retain(|(to, _)| *to > 2);
-    assert_eq!(sent, accepts(&[3, 4], 1, 2));
+    let mut to_the_rest = Vec::new();
+    for length in 4..4 + 3 * LATE_TICKS {
+        assert_eq!(leader.append(1), accepts(&[1, 2], length - 1, 1));
+        leader.accept(1, length);
+        leader.accept(2, length);
+        // Beside the rest, those two are told what was committed.
+        for (to, message) in leader.tick() {
+            leader.accept(to, length);
+            to_the_rest.extend((to > 2).then_some(message));
+        }
+    }
+    let entries = |message: &Sent| if let Sent::Accept { entries, .. } = message { *entries } else { 0 };
+    let entries: Vec<usize> = to_the_rest.iter().map(entries).collect();
+    assert!(matches!(entries[..], [_, _, 5, 5, 5, 5]), "{to_the_rest:?}");
+}
+
+#[test]
+fn the_rest_does_not_lag_far_behind() {
+    let mut leader = Leader::new(thrifty());
+    let mut length = 1;
+    let far = loop {
+        let sent = leader.append(100);
+        if sent.len() > 2 {
+            break sent;
+        }
+        length += 100;
+        leader.accept(1, length);
+        leader.accept(2, length);
+        assert!(length < 1 + LATE_ENTRIES);
+    };
+    let lag = usize::try_from(length + 99).unwrap();
+    assert_eq!(far[2..], accepts(&[3, 4], 1, lag));
 }
 
 #[test]
@@ -171,18 +200,14 @@ fn one_that_is_late_is_replaced_and_stays_replaced() {
     let mut leader = Leader::new(thrifty());
     assert_eq!(leader.append(1), accepts(&[1, 2], 1, 1));
     leader.accept(1, 2);
-    // The rest of the tick, and another one: 3 and 4 have it too by now, so nobody waits for 2.
-    leader.tick();
+    // The rest of the tick, and another one.
+    assert_eq!(leader.tick(), []);
+    assert_eq!(leader.tick(), accepts(&[3], 1, 1));
     leader.accept(3, 2);
-    leader.accept(4, 2);
     assert_eq!(leader.log.memory().committed, 2);
-    leader.tick();
-    leader.accept(1, 2);
-    // 3 has its place; it gets its message of the tick.
-    assert_eq!(leader.append(1), accepts(&[1, 2, 3], 2, 1));
+    assert_eq!(leader.append(1), accepts(&[1, 3], 2, 1));
     // It comes back, and waits for its turn.
     leader.accept(2, 2);
-    leader.accept(2, 3);
     leader.accept(1, 3);
     leader.accept(3, 3);
     assert_eq!(leader.append(1), accepts(&[1, 3], 3, 1));
