@@ -37,38 +37,39 @@ pub(super) const FROM_FORMAT_2: &str = "
     CREATE TABLE batches (only INTEGER PRIMARY KEY, single INTEGER NOT NULL);
     INSERT INTO batches VALUES (1, 0);";
 
-/// Forgets everything but whether the node may vote.
-pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
+/// Forgets everything but whether the node may vote, and how many batches there were.
+pub(super) fn clear(connection: &Connection, batch: u64) -> rusqlite::Result<()> {
     connection.execute_batch("DELETE FROM log; DELETE FROM snapshot; UPDATE log_committed SET slot = 0")?;
     let proven = epoch_row(connection)?.is_some_and(|row| row.2);
-    write_epoch(connection, None, None, proven)
+    write_epoch(connection, (None, None, proven), batch)
 }
 
 /// Forgets everything, and that the node may vote: what was here was not what was written. To be known also at the next
-/// start, when no damage is to be seen any more.
-pub(super) fn distrust(connection: &Connection) -> rusqlite::Result<()> {
-    clear(connection)?;
-    write_epoch(connection, None, None, false)
+/// start, when no damage is to be seen any more; how many batches there were is known from the seal.
+pub(super) fn distrust(connection: &Connection, batch: u64) -> rusqlite::Result<()> {
+    clear(connection, batch)?;
+    write_epoch(connection, (None, None, false), batch)
 }
 
-/// Writes one record, inside the transaction of its batch; how many rows it touched does not matter to anyone.
-pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Result<usize> {
+/// Writes one record, inside the transaction of the batch with this number; how many rows it touched does not matter to
+/// anyone.
+pub(super) fn write(connection: &Connection, record: &Record, batch: u64) -> rusqlite::Result<usize> {
     match record {
         Record::Promise { epoch } => {
             let (_, accepted, proven) = epoch_row(connection)?.unwrap_or_default();
-            write_epoch(connection, Some(*epoch), accepted, proven)?;
+            write_epoch(connection, (Some(*epoch), accepted, proven), batch)?;
         }
-        Record::Append { after, entries } => append(connection, *after, entries)?,
+        Record::Append { after, entries } => append(connection, *after, entries, batch)?,
         Record::Sync { epoch, after, entries } => {
             truncate(connection, *after)?;
-            append(connection, *after, entries)?;
-            write_epoch(connection, Some(*epoch), Some(*epoch), true)?;
+            append(connection, *after, entries, batch)?;
+            write_epoch(connection, (Some(*epoch), Some(*epoch), true), batch)?;
         }
         Record::Install { epoch, snapshot, entries } => {
             connection.execute_batch("DELETE FROM log; DELETE FROM snapshot")?;
             insert_snapshot(connection, snapshot)?;
-            append(connection, snapshot.slot, entries)?;
-            write_epoch(connection, Some(*epoch), Some(*epoch), true)?;
+            append(connection, snapshot.slot, entries, batch)?;
+            write_epoch(connection, (Some(*epoch), Some(*epoch), true), batch)?;
         }
         Record::Compact { snapshot, through } => {
             connection.execute_batch("DELETE FROM snapshot")?;
@@ -82,7 +83,7 @@ pub(super) fn write(connection: &Connection, record: &Record) -> rusqlite::Resul
         }
         Record::Prove => {
             let (promised, accepted, _) = epoch_row(connection)?.unwrap_or_default();
-            write_epoch(connection, promised, accepted, true)?;
+            write_epoch(connection, (promised, accepted, true), batch)?;
         }
     }
     Ok(1)
@@ -148,33 +149,33 @@ fn epoch_row(connection: &Connection) -> rusqlite::Result<Option<Epochs>> {
     }))
 }
 
-fn write_epoch(
-    connection: &Connection,
-    promised: Option<Ballot>,
-    accepted: Option<Ballot>,
-    proven: bool,
-) -> rusqlite::Result<()> {
+fn write_epoch(connection: &Connection, (promised, accepted, proven): Epochs, batch: u64) -> rusqlite::Result<()> {
     let shown = |epoch: Option<Ballot>| epoch.map_or_else(String::new, |epoch| epoch.to_string());
     let (promised, accepted) = (shown(promised), shown(accepted));
     let crc = checksum(&["log_epoch", &promised, &accepted, &proven.to_string()]);
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO log_epoch VALUES (1, ?1, ?2, ?3, ?4, 0)")?
-        .execute(params![promised, accepted, proven, crc])?;
+    connection.prepare_cached("INSERT OR REPLACE INTO log_epoch VALUES (1, ?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        promised,
+        accepted,
+        proven,
+        crc,
+        signed(batch)
+    ])?;
     Ok(())
 }
 
-fn append(connection: &Connection, after: u64, entries: &[Entry]) -> rusqlite::Result<()> {
+fn append(connection: &Connection, after: u64, entries: &[Entry], batch: u64) -> rusqlite::Result<()> {
     let (Some(first), Some(end)) = (entries.first(), entries.last()) else { return Ok(()) };
     // The hash before the first is kept for the row that will be the first one day. It follows from nothing else then.
     let before = previous_hash(connection, after)?.unwrap_or(0);
     debug_assert!(first.follows(before), "entries are appended to where they belong");
     let last = after + entries.len() as u64;
-    connection.prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5, 0)")?.execute(params![
+    connection.prepare_cached("INSERT OR REPLACE INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
         signed(after + 1),
         signed(last),
         signed(before),
         signed(end.hash),
-        encode(entries)
+        encode(entries),
+        signed(batch),
     ])?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! by a record as [`Durable::apply`], and a test holds them to it.
 
 pub mod decided_files;
+mod folder;
 mod log_tables;
 pub mod memory;
 mod overlay_tables;

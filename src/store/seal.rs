@@ -37,8 +37,11 @@ pub(super) struct Batches {
 impl Batches {
     /// One batch more. A snapshot and a commit index can be lost without harm, and do not count.
     pub(super) fn and(self, records: &[Record]) -> Self {
-        let counts =
-            |record: &Record| matches!(record, Record::Log(log) if !matches!(log, Compact { .. } | Commit { .. }));
+        let counts = |record: &Record| match record {
+            Record::Log(Append { entries, .. }) => !entries.is_empty(),
+            Record::Log(log) => !matches!(log, Compact { .. } | Commit { .. }),
+            _ => false,
+        };
         let log = records.iter().any(counts);
         let single = records.iter().any(|record| !matches!(record, Record::Log(_)));
         Self { log: self.log + u64::from(log), single: self.single + u64::from(single) }
@@ -62,18 +65,10 @@ impl Batches {
         Ok(Self { log, single: count("SELECT single FROM batches")? })
     }
 
-    /// In a row that the batch's records write in any case, where there is one: so it costs no page.
-    pub(super) fn write(self, before: Self, records: &[Record], connection: &Connection) -> rusqlite::Result<()> {
-        let update =
-            |words: &str, count: u64| connection.prepare_cached(words)?.execute([count.cast_signed()]).map(|_| ());
+    /// Writes what is not in the rows of the log, which carry the number of their batch: so that costs no page.
+    pub(super) fn write(self, before: Self, connection: &Connection) -> rusqlite::Result<()> {
         if self.single != before.single {
-            update("UPDATE batches SET single = ?1", self.single)?;
-        }
-        let is_append = |record: &Record| matches!(record, Record::Log(Append { .. } | Compact { .. } | Commit { .. }));
-        if !records.iter().all(is_append) {
-            update("UPDATE log_epoch SET batch = ?1", self.log)?;
-        } else if self.log != before.log {
-            update("UPDATE log SET batch = ?1 WHERE first = (SELECT max(first) FROM log)", self.log)?;
+            connection.prepare_cached("UPDATE batches SET single = ?1")?.execute([self.single.cast_signed()])?;
         }
         Ok(())
     }

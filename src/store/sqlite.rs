@@ -7,8 +7,8 @@
 //! synced is committed with `synchronous=NORMAL` for that moment: it reaches the system, so it survives the process.
 //! When the disk takes no more, a batch is taken back whole: the log of writes ends before it. Then there is a reserve (see
 //! `store::reserve`). Only writes are tried again so, never a sync.
-//! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long. That a
-//! synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the seal (`store::seal`)
+//! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long, then
+//! mostly by another thread (`store::folder`). That a synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the seal (`store::seal`)
 //! is for.
 
 use std::fs::{self, File, TryLockError};
@@ -20,6 +20,7 @@ use ::log::warn;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
+use super::folder::Folder;
 use super::reserve::{Reserve, is_want_of_room};
 use super::seal::{Batches, Seal};
 use super::{Decision, Store, StoreError, log_tables, overlay_tables, weak_tables};
@@ -62,10 +63,12 @@ const SCHEMA: &str = "
 /// A node's database, locked for this process.
 #[derive(Debug)]
 pub struct Sqlite {
+    /// The first to be dropped: the last connection to be closed folds.
+    folder: Folder,
     connection: Connection,
     file: PathBuf,
     id: NodeId,
-    /// Records in the write-ahead log since the last checkpoint.
+    /// Records in the write-ahead log since the last checkpoint, or since one was begun.
     since_checkpoint: usize,
     seal: Seal,
     /// The synced batches so far.
@@ -104,11 +107,23 @@ impl Sqlite {
         let reserve = Reserve::open(dir);
         let file = dir.join("node.db");
         let connection = Connection::open(&file).map_err(|source| StoreError::Sqlite { file: file.clone(), source })?;
+        let folder = Folder::open(&file).map_err(|source| StoreError::Sqlite { file: file.clone(), source })?;
         let (seal, sealed) = Seal::open(dir)?;
         let batches = Batches::default();
         let (since_checkpoint, counted, is_short) = (0, batches, !reserve.is_held());
-        let mut store =
-            Self { connection, file, id, since_checkpoint, seal, batches, counted, reserve, is_short, _lock: lock };
+        let mut store = Self {
+            folder,
+            connection,
+            file,
+            id,
+            since_checkpoint,
+            seal,
+            batches,
+            counted,
+            reserve,
+            is_short,
+            _lock: lock,
+        };
         if store.is_short {
             warn!("{}: there is too little room for a reserve: {SHORT}", store.reserve.path().display());
         }
@@ -230,7 +245,7 @@ impl Sqlite {
         let (id, transaction) = (self.id, &self.connection);
         for record in records {
             match record {
-                Record::Log(record) => log_tables::write(transaction, record)?,
+                Record::Log(record) => log_tables::write(transaction, record, batches.log)?,
                 Record::Eventual(record) => weak_tables::write_board(transaction, record)?,
                 Record::Register(record) => weak_tables::write_register(transaction, record)?,
                 Record::Overlay(record) => overlay_tables::write(transaction, record)?,
@@ -265,7 +280,7 @@ impl Sqlite {
                 }
                 Record::Generation { generation, followed } => {
                     transaction.execute_batch("DELETE FROM promised; DELETE FROM accepted; DELETE FROM decided")?;
-                    log_tables::clear(transaction)?;
+                    log_tables::clear(transaction, batches.log)?;
                     weak_tables::clear(transaction)?;
                     overlay_tables::clear(transaction)?;
                     // SQLite's integers are signed; one restart a nanosecond would take 292 years to get there.
@@ -277,7 +292,7 @@ impl Sqlite {
                 }
             };
         }
-        batches.write(self.batches, records, transaction)
+        batches.write(self.batches, transaction)
     }
 
     /// The log's memory, or what shows that it is not what was written.
@@ -303,7 +318,8 @@ impl Sqlite {
         }
     }
 
-    fn fold(&self) -> rusqlite::Result<()> {
+    fn fold(&mut self) -> rusqlite::Result<()> {
+        self.folder.finish()?;
         self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
     }
 
@@ -333,6 +349,12 @@ impl Sqlite {
         is_write.then(|| self.reserve.refusal(longest)).flatten().map(|refusal| refusal.to_string())
     }
 
+    /// Whether the log of writes is being folded beside the writes.
+    #[cfg(test)]
+    pub(super) const fn is_folding(&self) -> bool {
+        self.folder.is_busy()
+    }
+
     /// As if there were room for so many pages.
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: Option<u32>) {
@@ -340,8 +362,19 @@ impl Sqlite {
         self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
 
+    /// Has a long log of writes folded.
+    fn mind_log(&mut self) -> Result<(), StoreError> {
+        let is_long = self.since_checkpoint >= CHECKPOINT_RECORDS;
+        if is_long && !self.is_short && self.folder.begin() {
+            self.since_checkpoint = 0;
+        } else if is_long || self.folder.has_ended() {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
     /// Folds, and writes something that changes nothing.
-    fn try_to_write(&self) -> rusqlite::Result<()> {
+    fn try_to_write(&mut self) -> rusqlite::Result<()> {
         self.fold()?;
         self.connection.prepare_cached("UPDATE batches SET single = single")?.execute([]).map(|_| ())
     }
@@ -397,9 +430,7 @@ impl Store for Sqlite {
                 );
                 durable.log_damaged = true;
                 let transaction = self.connection.unchecked_transaction().map_err(|source| self.failed(source))?;
-                log_tables::distrust(&transaction).map_err(|source| self.failed(source))?;
-                let distrusted = [Record::Log(log::memory::Record::Prove)];
-                self.batches.write(self.batches, &distrusted, &transaction).map_err(|source| self.failed(source))?;
+                log_tables::distrust(&transaction, self.batches.log).map_err(|source| self.failed(source))?;
                 transaction.commit().map_err(|source| self.failed(source))?;
                 self.counted = self.batches;
                 Memory::default()
@@ -444,10 +475,7 @@ impl Store for Sqlite {
             self.since_checkpoint = CHECKPOINT_RECORDS;
         }
         self.since_checkpoint += records.iter().map(weight).sum::<usize>();
-        if self.since_checkpoint >= CHECKPOINT_RECORDS {
-            self.checkpoint()?;
-        }
-        Ok(())
+        self.mind_log()
     }
 
     fn decisions(&mut self) -> Result<Vec<Decision>, StoreError> {
@@ -481,7 +509,7 @@ impl Store for Sqlite {
     }
 
     fn idle(&mut self) -> Result<(), StoreError> {
-        if self.since_checkpoint > 0 {
+        if self.since_checkpoint > 0 || self.folder.is_busy() {
             self.checkpoint()?;
             self.seal.sync()?;
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -416,6 +417,41 @@ fn a_seal_that_is_behind_or_gone_accuses_nobody() {
         let durable = Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap();
         assert!(!durable.log_damaged && durable.log.promised.unwrap().round == 2, "{durable:?}");
     }
+}
+
+/// How often the log of writes was begun anew.
+fn beginnings(dir: &Path) -> u32 {
+    let wal = std::fs::read(dir.join("node.db-wal")).unwrap();
+    u32::from_be_bytes(wal[12..16].try_into().unwrap())
+}
+
+#[test]
+fn a_long_log_of_writes_is_folded_beside_the_writes_and_begun_anew() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Sqlite::open(dir.path(), id(8000)).unwrap();
+    let records = values(64);
+    store.write(&records, "now", true).unwrap();
+    let written = store.load().unwrap();
+    let first = beginnings(dir.path());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut beside = 0;
+    while beginnings(dir.path()) < first + 3 {
+        assert!(Instant::now() < deadline, "after {} beginnings", beginnings(dir.path()) - first);
+        store.write(&records, "now", true).unwrap();
+        if store.is_folding() {
+            // It can be killed at any time.
+            let killed = killed(dir.path());
+            assert_eq!(Sqlite::open(killed.path(), id(8000)).unwrap().load().unwrap(), written);
+            beside += 1;
+        }
+    }
+    assert!(beside > 0, "it was never folded beside the writes");
+    let frames = std::fs::metadata(dir.path().join("node.db-wal")).unwrap().len() / 4096;
+    assert!(frames < 8 * 1024, "{frames}");
+    store.idle().unwrap();
+    assert!(!store.is_folding());
+    drop(store);
+    assert_eq!(Sqlite::open(dir.path(), id(8000)).unwrap().load().unwrap(), written);
 }
 
 /// Values of a page each.
