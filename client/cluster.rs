@@ -341,7 +341,7 @@ impl Drop for Cluster {
 }
 
 /// This program; on Linux also when its file was replaced meanwhile, as by a build.
-fn this_program() -> io::Result<PathBuf> {
+pub(crate) fn this_program() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let running = Path::new("/proc/self/exe");
     Ok(if !program.exists() && running.exists() { running.to_owned() } else { program })
