@@ -17,6 +17,9 @@ use crate::rpc::answers::Proposed;
 use crate::rpc::door::{Reply, Request};
 use crate::xmlrpc::{self, Fault};
 
+/// How long a browser waits for its own node to have what it wrote.
+const CATCH_UP_MS: i32 = 2000;
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What can be posted to.
@@ -95,7 +98,11 @@ impl fmt::Display for PostId {
 /// What matters here of the answer of a board.
 #[derive(Deserialize)]
 struct Written {
-    id: PostId,
+    #[serde(default)]
+    id: Option<PostId>,
+    /// The entry of the log, on the strong board.
+    #[serde(default)]
+    counter: Option<u64>,
 }
 
 /// What was done.
@@ -177,7 +184,9 @@ fn entry(form: &Form) -> Result<&str, Undone> {
 }
 
 fn post(web: &Web, caller: &Caller, board: Board, form: &Form) -> Result<Done, Undone> {
-    let Written { id } = web.nodes.here(caller, &board.method("post"), &(entry(form)?,))?;
+    let written: Written = web.nodes.here(caller, &board.method("post"), &(entry(form)?,))?;
+    await_here(web, caller, &written);
+    let id = written.id.map_or_else(String::new, |id| id.to_string());
     Ok(Done {
         status: 201,
         message: format!("Posted, with id {id}."),
@@ -186,15 +195,25 @@ fn post(web: &Web, caller: &Caller, board: Board, form: &Form) -> Result<Done, U
     })
 }
 
+/// Waits until this node has what the leader has written for it: the page that comes next shows what this one has.
+fn await_here(web: &Web, caller: &Caller, written: &Written) {
+    let Some(counter) = written.counter else { return };
+    // What is written is written, also if this node does not hear of it for long.
+    let _: Result<IgnoredAny, Fault> =
+        web.nodes.here(caller, "board.strong.watch", &(counter.saturating_sub(1), CATCH_UP_MS));
+}
+
 fn change(web: &Web, caller: &Caller, (board, id): (Board, &str), form: &Form) -> Result<Done, Undone> {
     let id = PostId::read(board, id)?;
     let message = match form.value("delete").unwrap_or("0") {
         "0" => {
-            let _: IgnoredAny = web.nodes.here(caller, &board.method("modify"), &(&id, entry(form)?))?;
+            let written = web.nodes.here(caller, &board.method("modify"), &(&id, entry(form)?))?;
+            await_here(web, caller, &written);
             format!("Post {id} has a new text.")
         }
         "1" => {
-            let _: IgnoredAny = web.nodes.here(caller, &board.method("delete"), &(&id,))?;
+            let written = web.nodes.here(caller, &board.method("delete"), &(&id,))?;
+            await_here(web, caller, &written);
             format!("Post {id} is deleted.")
         }
         _ => return Err(bad("The field delete is 0, to change the post, or 1, to delete it; nothing was done.")),
