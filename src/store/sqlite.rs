@@ -8,8 +8,8 @@
 //! When the disk takes no more, a batch is taken back whole: the log of writes ends before it. Then there is a reserve (see
 //! `store::reserve`). Only writes are tried again so, never a sync.
 //! The log is folded back into the database (a checkpoint) when the node is idle, or when the log has grown long, then
-//! mostly by another thread (`store::folder`). That a synced batch vanishes unnoticed, with the end of that log or with a newer database, is what the seal (`store::seal`)
-//! is for.
+//! mostly by another thread (`store::folder`). That a synced batch vanishes unnoticed, with the end of that log or with a
+//! newer database, is what the seal (`store::seal`) is for.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -9,9 +9,9 @@ use crate::protocol::Out;
 use crate::protocol::quorum::{Members, Tally};
 use crate::protocol::types::{Ballot, NodeId};
 
-/// A follower that is not prompt does not lag further behind than this,
+/// A follower that is not prompt does not lag further behind than this.
 pub(super) const LATE_ENTRIES: u64 = 512;
-/// nor longer than this, in ticks: it writes and syncs for nobody who waits, so it does so seldom.
+/// Nor does it lag for longer than this, in ticks. Nobody waits for it to write and sync, so it does so seldom.
 pub(super) const LATE_TICKS: u64 = 5;
 
 /// Phase 2: the epoch is ours.
