@@ -32,8 +32,9 @@ use crate::protocol::types::{Ballot, Instance, NodeId, Value};
 
 /// 4 has the eventual board and the registers, 3 counts the batches of the log, 2 did neither.
 const FORMAT: i64 = 4;
-/// Records written until a checkpoint is due even if the node is busy. The log, some 8 MiB then, is written over from its
-/// beginning: a sync of blocks that exist already costs half of one that makes the file grow.
+/// Records written until a checkpoint is begun even if the node is busy; so many more, and it is waited for. The log, some
+/// 8 MiB then and 16 at most, is written over from its beginning: a sync of blocks that exist already costs half of one
+/// that makes the file grow.
 const CHECKPOINT_RECORDS: usize = 1024;
 
 /// How much of the database is kept in memory at most: more than a batch's worth of pages. A running node reads little

@@ -95,13 +95,16 @@ impl fmt::Display for PostId {
     }
 }
 
-/// What matters here of the answer of a board.
+/// What matters here of a board's answer to a new post.
 #[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    id: Option<PostId>,
-    /// The entry of the log, on the strong board.
-    #[serde(default)]
+struct Posted {
+    id: PostId,
+    counter: Option<u64>,
+}
+
+/// What matters here of a board's answer to a change.
+#[derive(Deserialize)]
+struct Changed {
     counter: Option<u64>,
 }
 
@@ -184,9 +187,8 @@ fn entry(form: &Form) -> Result<&str, Undone> {
 }
 
 fn post(web: &Web, caller: &Caller, board: Board, form: &Form) -> Result<Done, Undone> {
-    let written: Written = web.nodes.here(caller, &board.method("post"), &(entry(form)?,))?;
-    await_here(web, caller, &written);
-    let id = written.id.map_or_else(String::new, |id| id.to_string());
+    let Posted { id, counter } = web.nodes.here(caller, &board.method("post"), &(entry(form)?,))?;
+    await_here(web, caller, counter);
     Ok(Done {
         status: 201,
         message: format!("Posted, with id {id}."),
@@ -195,9 +197,10 @@ fn post(web: &Web, caller: &Caller, board: Board, form: &Form) -> Result<Done, U
     })
 }
 
-/// Waits until this node has what the leader has written for it: the page that comes next shows what this one has.
-fn await_here(web: &Web, caller: &Caller, written: &Written) {
-    let Some(counter) = written.counter else { return };
+/// Waits until this node has the entry that the leader has written for it, if it is one of the strong board's: the page
+/// that comes next shows what this node has.
+fn await_here(web: &Web, caller: &Caller, counter: Option<u64>) {
+    let Some(counter) = counter else { return };
     // What is written is written, also if this node does not hear of it for long.
     let _: Result<IgnoredAny, Fault> =
         web.nodes.here(caller, "board.strong.watch", &(counter.saturating_sub(1), CATCH_UP_MS));
@@ -207,13 +210,13 @@ fn change(web: &Web, caller: &Caller, (board, id): (Board, &str), form: &Form) -
     let id = PostId::read(board, id)?;
     let message = match form.value("delete").unwrap_or("0") {
         "0" => {
-            let written = web.nodes.here(caller, &board.method("modify"), &(&id, entry(form)?))?;
-            await_here(web, caller, &written);
+            let Changed { counter } = web.nodes.here(caller, &board.method("modify"), &(&id, entry(form)?))?;
+            await_here(web, caller, counter);
             format!("Post {id} has a new text.")
         }
         "1" => {
-            let written = web.nodes.here(caller, &board.method("delete"), &(&id,))?;
-            await_here(web, caller, &written);
+            let Changed { counter } = web.nodes.here(caller, &board.method("delete"), &(&id,))?;
+            await_here(web, caller, counter);
             format!("Post {id} is deleted.")
         }
         _ => return Err(bad("The field delete is 0, to change the post, or 1, to delete it; nothing was done.")),
